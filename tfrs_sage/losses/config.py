@@ -1,0 +1,21 @@
+"""Settings of the loss."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tfrs_sage.settings import Settings
+
+
+class LossConfig(Settings):
+    """The loss of every retrieval head (papers: "The loss, exactly")."""
+
+    mode: Literal["in_batch", "random", "mixed_sum", "mixed_concat"] = Field(
+        "mixed_sum", description="which negatives, and whether in one softmax or two"
+    )
+    correct_positives: bool = Field(True, description="subtract log P(p|q) from the positive")
+    correct_negatives: bool = Field(True, description="subtract log Q(n) from the negatives (logQ)")
+    sketch_width: int = Field(2**20, ge=2, description="counters a row; a power of two")
+    sketch_depth: int = Field(2, ge=1, description="rows of the count-min sketch")
+    initial_temperature: float = Field(0.07, gt=0, description="exp(-log_scale) at the start")
+    max_scale: float = Field(100.0, gt=1, description="upper clamp of exp(log_scale)")

@@ -1,0 +1,114 @@
+"""Names, types and widths of every field, from the tables to the records. No TensorFlow.
+
+A *record* is a `tf.train.Example` of one entity (a product, a pin, a query): its id, its texts
+as bytes, its vectors as little-endian float16 bytes; what is absent is not stored. A *pair* is a
+record of an engagement: a query record and a candidate record side by side, their field names
+prefixed with `query/` and `candidate/`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_IMAGES = 20  # ItemSage section 3: the main image and up to 19 more
+IMAGE_DIM = 256  # ItemSage section 3: 256-d vectors of a frozen visual model
+
+# ItemSage section 3: the 12 text features of a product.
+PRODUCT_TEXTS = (
+    "title",
+    "description",
+    "link_domain",
+    "link",
+    "google_product_category",
+    "product_type",
+    "brand",
+    "color",
+    "material",
+    "pattern",
+    "size",
+    "size_type",
+)
+# OmniSearchSage section 3: a pin's own texts, then its three enrichments.
+PIN_TEXTS = ("title", "description", "link_domain", "caption", "board_titles", "engaged_queries")
+QUERY_TEXTS = ("text",)
+ENTITY_TEXTS: Mapping[str, tuple[str, ...]] = {
+    "product": PRODUCT_TEXTS,
+    "pin": PIN_TEXTS,
+    "query": QUERY_TEXTS,
+}
+SPLITS = ("train", "validation", "test")
+
+QUERY_TYPES = ("search", "pin", "product", "user")
+CANDIDATE_TYPES = ("product", "pin", "query")
+# The entity whose tower embeds a query of this type. Users have no tower: PinnerSage serves them.
+QUERY_ENTITY: Mapping[str, str] = {"search": "query", "pin": "pin", "product": "product"}
+
+# Field names of a record.
+ID = "id"
+IMAGES = "image_embeddings"  # float16 bytes, `[num_images, 256]`
+QUERY_PREFIX = "query/"
+CANDIDATE_PREFIX = "candidate/"
+VECTOR_SUFFIX = "_embedding"  # float16 bytes, `[dim]`
+
+_TASK = re.compile(r"^(search|pin|product)/(product|pin|query)/([^/\s]+)$")
+
+
+@dataclass(frozen=True, order=True)
+class Task:
+    """One retrieval task: a kind of query, a kind of candidate, what the user did."""
+
+    query_type: str
+    candidate_type: str
+    action: str
+
+    @classmethod
+    def parse(cls, name: str) -> "Task":
+        """The task of a name such as `search/product/click`."""
+        match = _TASK.match(name)
+        if match is None:
+            raise ValueError(
+                "a task is written query_type/candidate_type/action, with a query type of "
+                f"search, pin, product and a candidate type of product, pin, query. "
+                f"Received: {name!r}."
+            )
+        return cls(*match.groups())
+
+    @property
+    def query_entity(self) -> str:
+        return QUERY_ENTITY[self.query_type]
+
+    def __str__(self) -> str:
+        return f"{self.query_type}/{self.candidate_type}/{self.action}"
+
+
+@dataclass(frozen=True)
+class EntitySpec:
+    """What the records of one entity hold, found in the data and kept in the manifest.
+
+    Attributes:
+        entity: `product`, `pin` or `query`.
+        texts: the text features of which at least one row has a value, in schema order.
+        max_images: the most images that a row has; 0 when no row has one.
+        vectors: width of each further vector by its column name, e.g. `graph_embedding`.
+        count: number of rows.
+    """
+
+    entity: str
+    texts: tuple[str, ...]
+    max_images: int = 0
+    vectors: Mapping[str, int] = field(default_factory=dict)
+    count: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "entity": self.entity,
+            "texts": list(self.texts),
+            "max_images": self.max_images,
+            "vectors": dict(self.vectors),
+            "count": self.count,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "EntitySpec":
+        return cls(**{**value, "texts": tuple(value["texts"])})
