@@ -23,8 +23,10 @@ class PreprocessConfig(Settings):
     )
     max_pairs_per_query: int = Field(200, ge=1, description="pairs kept of one query and task")
     max_pairs_per_candidate: int = Field(
-        200, ge=1, description="pairs kept of one candidate and task (OmniSearchSage: 50 per pin, "
-        "200 per product)"
+        200,
+        ge=1,
+        description="pairs kept of one candidate and task (OmniSearchSage: 50 per pin, "
+        "200 per product)",
     )
     validation_share: float = Field(0.1, ge=0, lt=1, description="where the tables give no split")
     test_share: float = Field(0.1, ge=0, lt=1, description="where the tables give no split")

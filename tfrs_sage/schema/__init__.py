@@ -1,0 +1,1 @@
+"""Names, types and shapes of every field; the tables in, checked rows out. No TensorFlow."""
