@@ -1,0 +1,105 @@
+"""Runs a SavedModel's signature over serialized records within Beam's RunInference."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.ml.inference.base import ModelHandler
+from numpy.typing import NDArray
+
+from tfrs_sage.artefacts import MANIFEST, file_sha256
+
+SIGNATURE = "serving_tf_example"
+INPUT = "examples"
+OUTPUT = "embedding"
+
+
+class SavedModelHandler(ModelHandler[bytes, NDArray[np.float32], Any]):
+    """Embeds serialized `tf.train.Example` records with an exported tower.
+
+    Beam's own TensorFlow handler loads models with Keras, which SavedModels of Keras 3
+    refuse; this one calls a signature. RunInference loads the model once a process and
+    batches the records; wrap it in `KeyedModelHandler` to carry the ids around the model.
+
+    Args:
+        model_dir: the version folder of a SavedModel.
+        signature: takes `examples` string `[n]`, gives `embedding` float32 `[n, d]`.
+        max_batch_size: most records a call.
+    """
+
+    def __init__(
+        self, model_dir: str, signature: str = SIGNATURE, *, max_batch_size: int = 256
+    ) -> None:
+        super().__init__(min_batch_size=1, max_batch_size=max_batch_size)
+        self._model_dir = model_dir
+        self._signature = signature
+
+    def load_model(self) -> Any:
+        """The signature of the loaded model.
+
+        Raises:
+            ValueError: the model has no such signature.
+        """
+        import tensorflow as tf
+        import tensorflow_text  # noqa: F401  (registers the ops of text towers)
+
+        model = tf.saved_model.load(self._model_dir)
+        if self._signature not in model.signatures:
+            raise ValueError(
+                f"{self._model_dir} must have the signature {self._signature!r}. "
+                f"Found: {sorted(model.signatures)}. Export the tower again."
+            )
+        function = model.signatures[self._signature]
+        # The function holds its variables weakly: the model must live as long as it.
+        function.loaded_model = model
+        return function
+
+    def run_inference(
+        self,
+        batch: Sequence[bytes],
+        model: Any,
+        inference_args: Mapping[str, Any] | None = None,
+    ) -> Iterable[NDArray[np.float32]]:
+        """One float32 `[d]` embedding a record, in their order."""
+        import tensorflow as tf
+
+        answer: NDArray[np.float32] = model(**{INPUT: tf.constant(list(batch))})[OUTPUT].numpy()
+        return list(answer)
+
+    def get_num_bytes(self, batch: Sequence[bytes]) -> int:
+        return sum(len(record) for record in batch)
+
+    def get_metrics_namespace(self) -> str:
+        return "SavedModel"
+
+
+class KeyByRecordId(beam.DoFn):
+    """Serialized record -> (its `id`, the record)."""
+
+    def process(self, record: bytes) -> Iterable[tuple[str, bytes]]:
+        import tensorflow as tf
+
+        values = tf.train.Example.FromString(record).features.feature["id"].bytes_list.value
+        if len(values) != 1 or not values[0]:
+            raise ValueError(
+                f"a record must have one non-empty `id`. Found: {list(values)!r}. "
+                "Run the preprocessing again."
+            )
+        yield values[0].decode(), record
+
+
+def model_fingerprint(model_dir: str | Path) -> str:
+    """16 hex digits over a SavedModel's files: graph, variables, assets.
+
+    The manifest (which may hold times and versions) and TensorFlow's own `fingerprint.pb`
+    (which holds a random id) are left out.
+    """
+    folder = Path(model_dir)
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if path.name not in (MANIFEST, "fingerprint.pb"):
+            digest.update(f"{path.relative_to(folder)}\0{file_sha256(path)}\n".encode())
+    return digest.hexdigest()[:16]

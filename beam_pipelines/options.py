@@ -1,0 +1,31 @@
+"""Command-line options of the preprocessing job: those of `PreprocessConfig`, and Beam's own."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from tfrs_sage.schema.config import PreprocessConfig
+
+
+def parse(argv: Sequence[str] | None) -> tuple[str, str, PreprocessConfig, list[str]]:
+    """Splits a command line into what the job needs and what Beam takes.
+
+    Args:
+        argv: arguments without the program's name; None for those of the process.
+
+    Returns:
+        (input folder, run folder, configuration, arguments left to Beam).
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_pipelines.preprocess",
+        description="Tables to vocabularies, catalogue records and examples. "
+        "Further options go to Beam, e.g. --runner=DirectRunner --direct_num_workers=2.",
+    )
+    parser.add_argument("--input", required=True, help="folder of the tables")
+    parser.add_argument("--output", required=True, help="run folder to write into")
+    for name, field in PreprocessConfig.model_fields.items():
+        kind: Any = field.annotation  # int, float or str, each made from its text
+        parser.add_argument(f"--{name}", type=kind, default=field.default, help=field.description)
+    known, beam_arguments = parser.parse_known_args(argv)
+    values: dict[str, Any] = {name: getattr(known, name) for name in PreprocessConfig.model_fields}
+    return known.input, known.output, PreprocessConfig(**values), beam_arguments
