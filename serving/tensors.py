@@ -1,0 +1,64 @@
+"""Tensor protos to numpy and back, in both of their spellings."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from serving.errors import invalid_argument
+
+# A proto may ask for a huge tensor in a few bytes (one value, repeated). No message can carry
+# more than 2 GiB - 1 bytes, so neither may what it stands for.
+_MAX_BYTES = 2**31 - 1
+
+# Where each dtype's values live when they are not in `tensor_content`.
+_FIELDS: dict[tf.DType, tuple[str, Callable[[np.ndarray], Any]]] = {
+    tf.float32: ("float_val", np.ndarray.tolist),
+    tf.float64: ("double_val", np.ndarray.tolist),
+    tf.int64: ("int64_val", np.ndarray.tolist),
+    tf.uint32: ("uint32_val", np.ndarray.tolist),
+    tf.uint64: ("uint64_val", np.ndarray.tolist),
+    tf.bool: ("bool_val", np.ndarray.tolist),
+    tf.string: ("string_val", np.ndarray.tolist),
+    tf.half: ("half_val", lambda values: values.view(np.uint16).tolist()),
+    tf.bfloat16: ("half_val", lambda values: values.view(np.uint16).tolist()),
+    **{
+        dtype: ("int_val", np.ndarray.tolist)
+        for dtype in (tf.int32, tf.int16, tf.int8, tf.uint16, tf.uint8)
+    },
+}
+
+
+def from_proto(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+    """The array of a request's tensor; strings as an object array of bytes.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, what came is no tensor.
+    """
+    try:
+        dtype = tf.dtypes.as_dtype(proto.dtype)
+        dims = [dim.size for dim in proto.tensor_shape.dim]
+        if proto.tensor_shape.unknown_rank or min(dims, default=0) < 0:
+            raise ValueError("the shape has unknown dimensions")
+        if math.prod(dims) * max(1, dtype.size or 1) > _MAX_BYTES:
+            raise ValueError("the tensor is larger than any message can be")
+        array: np.ndarray = tf.make_ndarray(proto)
+    except (TypeError, ValueError) as e:
+        raise invalid_argument(f"tensor parsing error: {alias}") from e
+    return array
+
+
+def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
+    """An answer's tensor with its values in the typed fields, as TF Serving sends them."""
+    dtype = tf.string if array.dtype.kind in "OSU" else tf.dtypes.as_dtype(array.dtype)
+    if dtype not in _FIELDS:
+        return tf.make_tensor_proto(array)
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    for size in array.shape:
+        proto.tensor_shape.dim.add().size = size
+    field, values = _FIELDS[dtype]
+    getattr(proto, field).extend(values(np.ascontiguousarray(array).ravel()))
+    return proto

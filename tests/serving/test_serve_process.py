@@ -1,0 +1,82 @@
+"""`tfrs-sage serve` as a process: ready line, a retrieval model, SIGTERM, bad usage."""
+
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from serving.client import PredictClient
+from tests.export.toy import IDS, VECTORS, KeywordTower
+from tests.serving.toys import HalfPlus
+from tfrs_sage.export.retrieval import export_retrieval
+
+TIMEOUT_S = 60
+# The verb's function alone, so that the test does not depend on the program's other verbs.
+PROGRAM = """
+import sys, typer
+from tfrs_sage.cli.serve import serve
+from tfrs_sage.errors import InputError
+try:
+    typer.run(serve)
+except InputError as e:
+    print(e, file=sys.stderr)
+    sys.exit(2)
+"""
+
+
+def _start(*options: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", PROGRAM, *options]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _ready(process: subprocess.Popen) -> tuple[str, str]:
+    """Address and models of the ready line; ends when the process ends."""
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        found = re.match(r"serving on (\S+:\d+): (.*)", line)
+        if found:
+            return found[1], found[2]
+    raise AssertionError(f"the server ended before it was ready: {''.join(seen)}")
+
+
+def test_a_run_folder_is_served_until_sigterm(tmp_path) -> None:
+    root = tmp_path / "saved_models"
+    export_retrieval(KeywordTower(tmp_path), VECTORS, IDS, root, check=False)
+    HalfPlus(2.0).save(root / "half" / "7")
+    process = _start("--dir", str(tmp_path), "--port", "0", "--json")
+    try:
+        address, models = _ready(process)
+        assert address.startswith("127.0.0.1:")
+        assert models == "half [7], retrieval [1]"
+        with PredictClient(address, timeout_s=TIMEOUT_S) as client:
+            answer = client.predict("retrieval", {"query": ["red sofa"], "k": np.int32(2)})
+            assert answer["product_id"].tolist() == [[b"red sofa", b"red chair"]]
+            assert answer["score"].tolist() == [[6, 4]]
+            assert client.predict("half", {"x": np.float32([4])})["y"].tolist() == [4]
+            assert client.status("half") == {7: "AVAILABLE"}
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0
+        assert '"name": "half", "version": 7' in output
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ([], "either --dir or --model_base_path. Received: neither"),
+        (["--dir", "a", "--model_base_path", "b"], "Received: both"),
+        (["--model_base_path", "/nowhere"], "Could not find base path /nowhere for servable"),
+    ],
+)
+def test_bad_usage_ends_with_2(options: list[str], text: str) -> None:
+    process = _start(*options)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 2
+    assert text in errors

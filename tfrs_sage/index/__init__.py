@@ -1,0 +1,11 @@
+"""Nearest neighbours by dot product: numpy in, ids and scores out.
+
+Every kind answers the same calls (`Index`); `build_index` makes one, `load_index`
+reads one back. Brute force is the truth that the others are measured against.
+"""
+
+from tfrs_sage.index.base import Index
+from tfrs_sage.index.build import KINDS, build_index, load_index
+from tfrs_sage.index.embeddings import read_embeddings
+
+__all__ = ["KINDS", "Index", "build_index", "load_index", "read_embeddings"]
