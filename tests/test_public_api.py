@@ -1,0 +1,36 @@
+"""Names and signatures that users rely on. A change here is a change of the contract."""
+
+import importlib
+import inspect
+
+import pytest
+
+# Public function -> its parameters with their defaults.
+SIGNATURES = {
+    "tfrs_sage.users.ward": "(vectors, threshold)",
+    "tfrs_sage.users.medoids": "(vectors, labels)",
+    "tfrs_sage.users.importance": "(labels, age_days, decay=0.01)",
+    "tfrs_sage.users.sample_medoids": "(importances, num_samples=3, seed=None)",
+    "tfrs_sage.evaluation.recall_at_k": "(ranked_ids, positive_ids, k)",
+}
+
+
+def signature(name: str) -> str:
+    """Parameters of a public function as written, without annotations."""
+    module, function = name.rsplit(".", 1)
+    given = inspect.signature(getattr(importlib.import_module(module), function))
+    bare = [one.replace(annotation=inspect.Parameter.empty) for one in given.parameters.values()]
+    return str(given.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature(name):
+    assert signature(name) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("room", ["users", "evaluation"])
+def test_all_names_are_there_and_documented(room):
+    module = importlib.import_module(f"tfrs_sage.{room}")
+    assert module.__all__ == sorted(module.__all__)
+    for name in module.__all__:
+        assert inspect.getdoc(getattr(module, name)), name

@@ -1,0 +1,63 @@
+"""`tfrs-sage evaluate`: recall, MRR and NDCG of a run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from tfrs_sage.cli.options import DirOption
+from tfrs_sage.cli.output import JsonOption, emit
+
+
+def parse_groups(groups: Sequence[str]) -> dict[str, list[str]]:
+    """`name=task,task` as a mapping."""
+    from tfrs_sage.errors import InputError
+
+    parsed = {}
+    for group in groups:
+        name, equals, members = group.partition("=")
+        if not (name and equals and members):
+            raise InputError(f"--group is written name=task,task. Received: {group!r}.")
+        parsed[name] = members.split(",")
+    return parsed
+
+
+def figures_table(result: Mapping[str, Any]) -> Any:
+    """The figures as rich prints them, beside a random order and the most popular."""
+    from rich.table import Table
+
+    table = Table(title=f"split {result['split']}: Recall@k over all candidates")
+    for heading in ("task", "recall@10", "random", "popular", "recall@100", "mrr", "pairs", "of"):
+        table.add_column(heading, justify="left" if heading == "task" else "right")
+    for name, figures in {**result["tasks"], **result.get("groups", {})}.items():
+        table.add_row(
+            name,
+            f"{figures['recall@10']:.3f}",
+            f"{figures['random']['recall@10']:.3f}",
+            f"{figures['popular']['recall@10']:.3f}",
+            f"{figures['recall@100']:.3f}",
+            f"{figures['mrr']:.3f}",
+            str(figures["num_pairs"]),
+            str(figures["index_size"]),
+        )
+    return table
+
+
+def evaluate(
+    dir: DirOption,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="Tasks to pool: name=task,task.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Rank every pair of a split among all candidates: Recall@10, Recall@100, MRR, NDCG@10."""
+    from tfrs_sage.cli.run_folder import RunFolder
+    from tfrs_sage.report.evaluate_run import evaluate_run
+
+    run = RunFolder.open(dir)
+    run.do("towers", skip_done=True)
+    run.do("embed", skip_done=True)
+    result = evaluate_run(run.path, run.root, split, parse_groups(group or []), run.input)
+    judgments = result.get("judgments")
+    emit(result, json, figures_table(result), *([f"judgments: {judgments}"] if judgments else []))

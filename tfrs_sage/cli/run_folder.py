@@ -1,0 +1,181 @@
+"""A run as its steps: what each needs, whether it is done, how it is done."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfrs_sage.artefacts import fingerprint, write_json
+from tfrs_sage.errors import InputError
+from tfrs_sage.training.config import RunConfig, read_config, save_config
+
+logger = logging.getLogger(__name__)
+STEPS_FILE = "steps.json"
+
+
+@dataclass
+class RunFolder:
+    """One run: its folder, its tables, its configuration.
+
+    Each step's inputs are a fingerprint of the tables' files, of the sections of the
+    configuration that it reads and of the step before: a step whose fingerprint is the one that
+    it was last done with is skipped by `run`.
+
+    Attributes:
+        path: the run folder.
+        config: resolved configuration.
+        input: folder of the tables.
+        saved_models: folder of the exported models.
+        beam_args: options for the Beam jobs.
+    """
+
+    path: Path
+    config: RunConfig
+    input: str | None = None
+    saved_models: Path | None = None
+    beam_args: Sequence[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, path: Path, **changes: Any) -> "RunFolder":
+        """A run that exists, with the configuration and the tables that it was made with."""
+        import json
+
+        steps = path / STEPS_FILE
+        config = read_config(path / "config.yaml")
+        state = json.loads(steps.read_text(encoding="utf-8")) if steps.is_file() else {}
+        models = state.get("saved_models")
+        values = {"input": state.get("input"), "saved_models": Path(models) if models else None}
+        return cls(
+            path, config, **{**values, **{k: v for k, v in changes.items() if v is not None}}
+        )
+
+    @property
+    def root(self) -> Path:
+        """The folder of the exported models."""
+        return self.saved_models or self.path / "saved_models"
+
+    def save(self) -> None:
+        """Writes `config.yaml`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        save_config(self.config, self.path / "config.yaml")
+
+    def inputs(self, step: str) -> str:
+        """Fingerprint of everything that decides what a step makes."""
+        config = self.config.model_dump(mode="json")
+        sections = {
+            "preprocess": ["preprocess"],
+            "train": [key for key in config if key not in ("preprocess", "index")],
+            "towers": [],
+            "embed": [],
+            "index": ["index"],
+            "retrieval": [],
+        }[step]
+        before = {"train": "preprocess", "towers": "train", "embed": "towers", "index": "embed"}
+        before["retrieval"] = "index"
+        upstream = self.inputs(before[step]) if step in before else self._table_files()
+        return fingerprint([step, {key: config[key] for key in sections}, upstream])
+
+    def _table_files(self) -> Any:
+        from tfrs_sage.schema.reading import table_files
+
+        if self.input is None:
+            return None
+        files = [path for paths in table_files(self.input).values() for path in paths]
+        return [
+            (path, os.path.getsize(path), os.path.getmtime(path)) if os.path.exists(path) else path
+            for path in sorted(files)
+        ]
+
+    def _state(self) -> dict[str, Any]:
+        import json
+
+        path = self.path / STEPS_FILE
+        state = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return {"done": {}, **state}
+
+    def do(self, step: str, skip_done: bool = False) -> dict[str, Any] | None:
+        """Does one step and notes it; None where it was done already and `skip_done`."""
+        state, inputs = self._state(), self.inputs(step)
+        if skip_done and state["done"].get(step) == inputs:
+            logger.info("%s: done already, with the same inputs and configuration", step)
+            return None
+        logger.info("%s: begins", step)
+        result = STEPS[step](self)
+        state = self._state()
+        state["done"][step] = inputs
+        state["input"] = os.path.abspath(self.input) if self.input else state.get("input")
+        state["saved_models"] = str(self.root.resolve())
+        write_json(self.path / STEPS_FILE, state)
+        logger.info("%s: done", step)
+        return result
+
+
+def _preprocess(run: RunFolder) -> dict[str, Any]:
+    from beam_pipelines.preprocess import preprocess
+
+    if run.input is None:
+        raise InputError("preprocess needs the folder of the tables. Received: none. Give --input.")
+    return preprocess(run.input, str(run.path), run.config.preprocess, list(run.beam_args))
+
+
+def _train(run: RunFolder) -> dict[str, Any]:
+    from tfrs_sage.training.fit import train
+
+    return train(run.path, run.config)
+
+
+def _towers(run: RunFolder) -> dict[str, Any]:
+    from tfrs_sage.export.towers import export_towers
+
+    return {name: str(path) for name, path in export_towers(run.path, run.config, run.root).items()}
+
+
+def _embed(run: RunFolder) -> dict[str, Any]:
+    from beam_pipelines.embed import embed
+    from tfrs_sage.export.towers import export_towers
+
+    towers = export_towers(run.path, run.config, run.root)
+    entities = {"product_tower": "product", "pin_tower": "pin", "query_tower": "query"}
+    result = {}
+    for name, folder in towers.items():
+        entity = entities[name]
+        if any((run.path / "catalogue").glob(f"{entity}-*.tfrecord")):
+            result[entity] = embed(run.path, entity, folder, list(run.beam_args))
+    return result
+
+
+def _index(run: RunFolder) -> dict[str, Any]:
+    from tfrs_sage.index import build_index
+    from tfrs_sage.index.embeddings import read_embeddings
+
+    ids, vectors = read_embeddings(run.path / "embeddings" / "product")
+    settings = run.config.index
+    index = build_index(vectors, ids, settings.kind, settings.recall_target)
+    index.save(run.path / "index" / "product")
+    return index.manifest()
+
+
+def _retrieval(run: RunFolder) -> dict[str, Any]:
+    from tfrs_sage.export.retrieval import export_retrieval
+    from tfrs_sage.export.retrieval_scann import export_retrieval_scann
+    from tfrs_sage.export.savedmodel import LoadedQueryTower, latest_version
+    from tfrs_sage.index.embeddings import read_embeddings
+
+    ids, vectors = read_embeddings(run.path / "embeddings" / "product")
+    tower = LoadedQueryTower(latest_version(run.root, "query_tower"))
+    exported = {"retrieval": str(export_retrieval(tower, vectors, ids, run.root))}
+    if run.config.index.kind == "scann":
+        exported["retrieval_scann"] = str(export_retrieval_scann(tower, vectors, ids, run.root))
+    return exported
+
+
+STEPS: Mapping[str, Callable[[RunFolder], dict[str, Any]]] = {
+    "preprocess": _preprocess,
+    "train": _train,
+    "towers": _towers,
+    "embed": _embed,
+    "index": _index,
+    "retrieval": _retrieval,
+}

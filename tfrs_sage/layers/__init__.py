@@ -1,0 +1,6 @@
+"""Keras layers that the towers are made of."""
+
+from tfrs_sage.layers.feature_transformer import FeatureTransformer
+from tfrs_sage.layers.hash_embedding import HashEmbeddingBag
+
+__all__ = ["FeatureTransformer", "HashEmbeddingBag"]

@@ -1,0 +1,213 @@
+"""Towers and heads as one trainable Keras model."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrs_sage.losses import CountMinSketch, LossConfig, Negatives
+from tfrs_sage.schema.features import Task
+from tfrs_sage.tasks import FrequencySketches, SampledSoftmaxRetrieval
+from tfrs_sage.towers.features import concatenate_features
+from tfrs_sage.types import Tensor
+
+
+class RetrievalModel(keras.Model):
+    """A two-tower (or three-tower) model trained on many retrieval tasks at once.
+
+    A batch is a mapping:
+
+        pairs: by task name, `query` and `candidate` (features of the towers of both sides),
+            `query_id` and `candidate_id` (int64 `[sub_batch_size]`);
+        random: by candidate entity, `features` and `id` of random catalogue negatives.
+
+    Every tower runs once a step: the rows of all tasks and the random negatives are
+    concatenated, embedded, then split. The loss is the weighted sum over the tasks (ItemSage,
+    section 4.3) of the terms of `SampledSoftmaxRetrieval`; in-batch negatives come from the task's
+    own sub-batch.
+
+    Args:
+        towers: the tower of each entity (`query`, `product`, `pin`) that the tasks name.
+        tasks: the tasks, as names or `Task`s.
+        loss: settings of the loss.
+        task_weights: weight of a task's loss by its name; 1 where absent.
+    """
+
+    def __init__(
+        self,
+        towers: Mapping[str, keras.layers.Layer],
+        tasks: Sequence[Task | str],
+        loss: LossConfig | None = None,
+        task_weights: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.tasks = [task if isinstance(task, Task) else Task.parse(task) for task in tasks]
+        entities = {entity for task in self.tasks for entity in (task.query_entity, task.candidate_type)}
+        if missing := entities - set(towers):
+            raise ValueError(
+                f"Every entity of a task needs a tower. Received: no tower of {sorted(missing)}; "
+                f"towers: {sorted(towers)}, tasks: {[str(task) for task in self.tasks]}."
+            )
+        self.loss_config = loss or LossConfig()
+        self.task_weights = {str(task): (task_weights or {}).get(str(task), 1.0) for task in self.tasks}
+        self.towers = dict(towers)
+        self.log_scale = self.add_weight(
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(-math.log(self.loss_config.initial_temperature)),
+            constraint=_AtMost(math.log(self.loss_config.max_scale)),
+            name="log_scale",
+        )
+        self.sketches = {
+            str(task): FrequencySketches(self.loss_config, name=str(task).replace("/", "_"))
+            for task in self.tasks
+        }
+        width, depth = self.loss_config.sketch_width, self.loss_config.sketch_depth
+        self.random_sketches = {
+            entity: CountMinSketch(width, depth, name=f"random_{entity}")
+            for entity in sorted({task.candidate_type for task in self.tasks})
+        }
+        # Kept in a holder that Keras does not look into: the heads are layers of Keras 2.
+        self._heads = _Heads(self.tasks, self.loss_config, self.sketches)
+        self._task_metrics = {
+            (str(task), what): keras.metrics.Mean(name=f"{task}/{what}")
+            for task in self.tasks
+            for what in ("loss", "accuracy")
+        }
+
+    @property
+    def needs_random_negatives(self) -> bool:
+        return self.loss_config.mode != "in_batch"
+
+    def build(self, *shapes: Any, **named_shapes: Any) -> None:
+        for tower in self.towers.values():
+            if not tower.built:
+                tower.build()
+        self.built = True
+
+    def call(self, batch: Mapping[str, Any], training: bool = False) -> Mapping[str, Any]:
+        """Embeddings of a batch, in its own structure: float32 `[rows, dim]` each."""
+        parts: dict[str, list[tuple[tuple[str, str], Any, Tensor]]] = {}
+        for task in self.tasks:
+            pairs = batch["pairs"][str(task)]
+            rows = tf.shape(pairs["query_id"])[0]
+            parts.setdefault(task.query_entity, []).append(
+                ((str(task), "query"), pairs["query"], rows)
+            )
+            parts.setdefault(task.candidate_type, []).append(
+                ((str(task), "candidate"), pairs["candidate"], rows)
+            )
+        for entity, negatives in batch.get("random", {}).items():
+            rows = tf.shape(negatives["id"])[0]
+            parts.setdefault(entity, []).append((("random", entity), negatives["features"], rows))
+        embeddings: dict[tuple[str, str], Tensor] = {}
+        for entity, entries in parts.items():
+            features = concatenate_features([features for _, features, _ in entries])
+            rows = self.towers[entity](features, training=training)
+            pieces = tf.split(rows, [count for _, _, count in entries])
+            for (key, _, _), piece in zip(entries, pieces, strict=True):
+                embeddings[key] = tf.ensure_shape(piece, [None, rows.shape[-1]])
+        return {
+            "pairs": {
+                str(task): {side: embeddings[str(task), side] for side in ("query", "candidate")}
+                for task in self.tasks
+            },
+            "random": {
+                entity: embeddings["random", entity] for entity in batch.get("random", {})
+            },
+        }
+
+    def random_negatives(self, batch: Any, embeddings: Any, training: bool) -> dict[str, Negatives]:
+        """The random negatives of each entity, counted and with their counts."""
+        negatives = {}
+        for entity, vectors in embeddings["random"].items():
+            ids, sketch = batch["random"][entity]["id"], self.random_sketches[entity]
+            if training:
+                sketch.update(ids)
+            counts = total = None
+            if self.loss_config.correct_negatives:
+                counts = tf.cast(sketch(ids), tf.float32)
+                total = tf.cast(sketch.total.value, tf.float32)
+            negatives[entity] = Negatives(vectors, ids, None, counts, total)
+        return negatives
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Weighted sum of the tasks' losses, float32 scalar; `y_pred` is what `call` gave."""
+        random = self.random_negatives(x, y_pred, training)
+        total = tf.constant(0.0)
+        for task in self.tasks:
+            name = str(task)
+            pairs, embedded = x["pairs"][name], y_pred["pairs"][name]
+            terms = dict(
+                self._heads(
+                    name,
+                    embedded["query"],
+                    embedded["candidate"],
+                    pairs["query_id"],
+                    pairs["candidate_id"],
+                    self.log_scale.value,
+                    random.get(task.candidate_type),
+                    training,
+                )
+            )
+            accuracy = terms.pop("accuracy")
+            loss = tf.add_n(list(terms.values()))
+            # Unweighted, so that tasks can be compared and a weight changes no curve by itself.
+            self._task_metrics[name, "loss"].update_state(loss)
+            self._task_metrics[name, "accuracy"].update_state(accuracy)
+            total += self.task_weights[name] * loss
+        return total
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [*super().metrics[:1], *self._task_metrics.values()]
+
+
+class _Heads:
+    """The heads by task name, called as TFRS needs: inside a `tf.function`.
+
+    Keras 3 traces its steps with autograph off, on which TFRS layers rely.
+    """
+
+    def __init__(
+        self, tasks: Sequence[Task], config: LossConfig, sketches: Mapping[str, FrequencySketches]
+    ) -> None:
+        self.by_task = {
+            str(task): SampledSoftmaxRetrieval(config, sketches[str(task)], name=str(task))
+            for task in tasks
+        }
+        self.call = tf.function(self._call)
+
+    def _call(self, name: str, *args: Any) -> Mapping[str, Tensor]:
+        query, candidate, query_ids, candidate_ids, log_scale, random, training = args
+        head = self.by_task[name]
+        return head(
+            query, candidate, query_ids, candidate_ids, log_scale, random, None, training
+        )
+
+    def __call__(self, name: str, *args: Any) -> Mapping[str, Tensor]:
+        return self.call(name, *args)
+
+
+@keras.saving.register_keras_serializable("tfrs_sage")
+class _AtMost(keras.constraints.Constraint):
+    """Clamps a weight from above after each update, as the official implementation does."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def __call__(self, w: Tensor) -> Tensor:
+        return keras.ops.minimum(w, self.limit)
+
+    def get_config(self) -> dict[str, float]:
+        return {"limit": self.limit}

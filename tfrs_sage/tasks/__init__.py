@@ -1,0 +1,5 @@
+"""Retrieval heads, one per task found in the data."""
+
+from tfrs_sage.tasks.retrieval import FrequencySketches, SampledSoftmaxRetrieval
+
+__all__ = ["FrequencySketches", "SampledSoftmaxRetrieval"]

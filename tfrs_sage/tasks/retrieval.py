@@ -1,0 +1,120 @@
+"""Retrieval heads: TFRS tasks over the sampled softmax with its corrections."""
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from tfrs_sage.losses import CountMinSketch, LossConfig, Negatives, retrieval_losses
+from tfrs_sage.types import Tensor
+
+# Keeps the key of a (query, positive) pair apart from that of (positive, query): the official
+# implementation's choice, reproduced so that its golden numbers can be.
+PAIR_MULTIPLIER = 17
+
+
+class FrequencySketches(keras.layers.Layer):
+    """The counts of one head: of its queries, of its pairs, of its positives as negatives.
+
+    Being weights that do not train, they are part of the model and of its checkpoint.
+    """
+
+    def __init__(self, config: LossConfig, name: str) -> None:
+        super().__init__(name=name, trainable=False, dtype="float32")
+        width, depth = config.sketch_width, config.sketch_depth
+        self.queries = CountMinSketch(width, depth, name="queries")
+        self.pairs = CountMinSketch(width, depth, name="pairs")
+        self.positives = CountMinSketch(width, depth, name="positives")
+        self.built = True
+
+
+class SampledSoftmaxRetrieval(tfrs.tasks.Retrieval):
+    """A TFRS retrieval task with the loss of OmniSearchSage in place of the plain softmax.
+
+    Differs from `tfrs.tasks.Retrieval`: the corrections are in log space and not clipped, they
+    come from streaming counts of this head (or, for random negatives, of the catalogue), both
+    sides are corrected, the temperature is learned and shared by all heads, random negatives have
+    a softmax of their own, and the loss is the mean over the rows and not their sum.
+
+    The task is not tracked by the Keras 3 model; its sketches are, through the model.
+    """
+
+    def __init__(self, config: LossConfig, sketches: FrequencySketches, name: str) -> None:
+        super().__init__(name=name.replace("/", "_"))
+        self._config = config
+        self._sketches = sketches
+
+    def call(  # type: ignore[override]
+        self,
+        query_embeddings: Tensor,
+        candidate_embeddings: Tensor,
+        query_ids: Tensor,
+        candidate_ids: Tensor,
+        log_scale: Tensor,
+        random_negatives: Negatives | None = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Mapping[str, Tensor]:
+        """Loss terms of one sub-batch; the counts are updated first when training.
+
+        Args:
+            query_embeddings: float `[batch_size, dim]`.
+            candidate_embeddings: float `[batch_size, dim]`, the positives, row by row.
+            query_ids: int64 `[batch_size]`.
+            candidate_ids: int64 `[batch_size]`.
+            log_scale: float scalar.
+            random_negatives: catalogue candidates with their counts.
+            sample_weight: float `[batch_size]` or None.
+            training: bool, whether the sketches count this batch. They must have counted the
+                batch at least once before it is evaluated: the log of a count of 0 is -inf.
+
+        Returns:
+            float32 scalars: each term of the loss by name, and `accuracy`, the share of rows whose
+            positive scores above all other positives of the batch.
+        """
+        pair_ids = candidate_ids + PAIR_MULTIPLIER * query_ids
+        if training:
+            self._sketches.queries.update(query_ids)
+            self._sketches.pairs.update(pair_ids)
+            self._sketches.positives.update(candidate_ids)
+        log_p = counts = total = None
+        if self._config.correct_positives:
+            log_p = tf.math.log(tf.cast(self._sketches.pairs(pair_ids), tf.float32))
+            log_p -= tf.math.log(tf.cast(self._sketches.queries(query_ids), tf.float32))
+        if self._config.correct_negatives:
+            counts = tf.cast(self._sketches.positives(candidate_ids), tf.float32)
+            total = tf.cast(self._sketches.positives.total.value, tf.float32)
+        in_batch = Negatives(candidate_embeddings, candidate_ids, query_ids, counts, total)
+        losses = dict(
+            retrieval_losses(
+                self._config.mode,
+                query_embeddings,
+                candidate_embeddings,
+                query_ids,
+                candidate_ids,
+                log_scale,
+                in_batch,
+                random_negatives,
+                log_p,
+                sample_weight,
+            )
+        )
+        losses["accuracy"] = in_batch_accuracy(
+            query_embeddings, candidate_embeddings, query_ids, candidate_ids
+        )
+        return losses
+
+
+def in_batch_accuracy(
+    query: Tensor, positive: Tensor, query_ids: Tensor, positive_ids: Tensor
+) -> Tensor:
+    """Share of rows whose positive scores above every true negative of the batch, float32."""
+    scores = tf.matmul(
+        tf.cast(query, tf.float32), tf.cast(positive, tf.float32), transpose_b=True
+    )  # [B, B]
+    true = (positive_ids[:, None] == positive_ids[None, :]) | (
+        query_ids[:, None] == query_ids[None, :]
+    )
+    best_negative = tf.reduce_max(tf.where(true, scores.dtype.min, scores), axis=1)
+    return tf.reduce_mean(tf.cast(tf.linalg.diag_part(scores) > best_negative, tf.float32))

@@ -1,0 +1,139 @@
+"""From records, or raw features, to what the towers take. Runs in tf.data and in exported graphs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfrs_sage.schema.features import ID, IMAGE_DIM, IMAGES, EntitySpec
+from tfrs_sage.types import Tensor
+
+FLOAT16_BYTES = 2
+# Ids are compared and counted as 63-bit fingerprints; -1 stays free for "no id".
+_NUM_FINGERPRINTS = 2**63 - 1
+
+Tokenizer = Callable[[Tensor], Mapping[str, Tensor]]
+Vocabulary = Callable[[Tensor], tf.RaggedTensor]
+
+
+def id_fingerprint(ids: Tensor) -> Tensor:
+    """63-bit fingerprints of ids: string `[n]` -> int64 `[n]`, never negative."""
+    return tf.strings.to_hash_bucket_fast(ids, _NUM_FINGERPRINTS)
+
+
+def parse_records(serialized: Tensor, spec: EntitySpec, prefix: str = "") -> dict[str, Tensor]:
+    """Raw features of one entity out of serialized records.
+
+    Args:
+        serialized: string `[n]`, `tf.Example` protos.
+        spec: which fields the entity has.
+        prefix: `query/` or `candidate/` in a pair, empty in a record.
+
+    Returns:
+        By field: `id` and each text as string `[n]`, empty where absent; `image_embeddings`
+        float16 `[n, slots, 256]` with as many slots as the row that has most, and `num_images`
+        int32 `[n]`; each further vector float16 `[n, dim]` and `<name>/present` bool `[n]`.
+    """
+    blobs = [ID, *spec.texts, *spec.vectors] + ([IMAGES] if spec.max_images else [])
+    parsed = tf.io.parse_example(
+        serialized, {prefix + name: tf.io.FixedLenFeature([], tf.string, "") for name in blobs}
+    )
+    raw = {name: parsed[prefix + name] for name in (ID, *spec.texts)}
+    if spec.max_images:
+        raw.update(_decode_images(parsed[prefix + IMAGES], spec.max_images))
+    for name, dim in spec.vectors.items():
+        data = parsed[prefix + name]
+        raw[name] = _decode_float16(data, dim)
+        raw[f"{name}/present"] = tf.strings.length(data) > 0
+    return raw
+
+
+def _decode_float16(data: Tensor, length: int) -> Tensor:
+    """float16 `[n, length]` out of bytes; shorter ones are filled up with zeros."""
+    # The padded op has no float16 kernel, so it reads the bits as integers.
+    bits = tf.io.decode_raw(data, tf.uint16, fixed_length=length * FLOAT16_BYTES)
+    return tf.bitcast(bits, tf.float16)
+
+
+def _decode_images(data: Tensor, max_images: int) -> dict[str, Tensor]:
+    image_bytes = IMAGE_DIM * FLOAT16_BYTES
+    num_images = tf.strings.length(data) // image_bytes  # [n]
+    flat = _decode_float16(data, max_images * IMAGE_DIM)
+    images = tf.reshape(flat, [-1, max_images, IMAGE_DIM])
+    slots = tf.reduce_max(tf.concat([num_images, [0]], axis=0))
+    return {IMAGES: images[:, :slots], "num_images": num_images}
+
+
+class EntityFeatures:
+    """Raw features of an entity -> what its tower takes.
+
+    Args:
+        spec: which features the entity has.
+        vocabulary: n-gram ids of strings; None where the entity has no text.
+        title_tokenizer: where the tower also reads the title with the query tower's encoder.
+    """
+
+    def __init__(
+        self,
+        spec: EntitySpec,
+        vocabulary: Vocabulary | None,
+        title_tokenizer: Tokenizer | None = None,
+    ) -> None:
+        self.spec = spec
+        self.vocabulary = vocabulary
+        self.title_tokenizer = title_tokenizer
+
+    def __call__(self, raw: Mapping[str, Tensor]) -> dict[str, Any]:
+        """See `EntityTower` for the fields of the result, `parse_records` for those of `raw`."""
+        features: dict[str, Any] = {}
+        if self.spec.texts and self.vocabulary is not None:
+            texts = tf.stack([raw[name] for name in self.spec.texts], axis=1)  # [n, F]
+            ids = self.vocabulary(tf.reshape(texts, [-1]))  # ragged [n * F, None]
+            features["text_tokens"] = ids.values
+            features["text_lengths"] = tf.reshape(
+                tf.cast(ids.row_lengths(), tf.int32), [-1, len(self.spec.texts)]
+            )
+        if self.spec.max_images:
+            features["images"] = tf.cast(raw[IMAGES], tf.float32)
+            features["num_images"] = raw["num_images"]
+        if self.spec.vectors:
+            names = self.spec.vectors
+            features["vectors"] = {name: tf.cast(raw[name], tf.float32) for name in names}
+            features["vector_present"] = {name: raw[f"{name}/present"] for name in names}
+        if self.title_tokenizer is not None:
+            features["title"] = self.title_tokenizer(raw["title"])
+        return features
+
+
+class QueryFeatures:
+    """Raw query texts -> what the query tower takes."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, raw: Mapping[str, Tensor]) -> Mapping[str, Any]:
+        return self.tokenizer(raw["text"])
+
+
+def concatenate_features(parts: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Rows of several batches as one: ragged ids are joined, shorter batches padded.
+
+    Every tensor is joined along its rows; where a later axis differs (image slots, token
+    positions), the shorter ones get zeros, which the masks leave out.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return {key: _concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _concatenate(values: list[Any]) -> Any:
+    if isinstance(values[0], Mapping):
+        return concatenate_features(values)
+    if values[0].shape.rank == 1:
+        return tf.concat(values, axis=0)
+    width = tf.reduce_max(tf.stack([tf.shape(value)[1] for value in values]))
+    padded = []
+    for value in values:
+        padding = [[0, 0], [0, width - tf.shape(value)[1]]] + [[0, 0]] * (value.shape.rank - 2)
+        padded.append(tf.pad(value, padding))
+    return tf.concat(padded, axis=0)

@@ -1,0 +1,124 @@
+"""The query tower: a text encoder, pooled, projected, normalised."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import keras_hub
+import tensorflow as tf
+from keras import ops
+
+from tfrs_sage.towers.config import QueryTowerConfig
+from tfrs_sage.towers.normalise import l2_normalise
+from tfrs_sage.types import Tensor
+
+NUM_LENGTH_GROUPS = 4  # of a training batch: more groups save little and cost a call each
+
+def build_backbone(config: QueryTowerConfig, vocabulary_size: int) -> keras.Model:
+    """The encoder that the config names, with its pretrained weights, or one from scratch.
+
+    Args:
+        config: settings.
+        vocabulary_size: int, of the run's WordPiece vocabulary; used from scratch only.
+    """
+    if config.preset is not None:
+        return keras_hub.models.Backbone.from_preset(config.preset)
+    return keras_hub.models.DistilBertBackbone(
+        vocabulary_size=vocabulary_size,
+        num_layers=config.num_layers,
+        num_heads=config.num_heads,
+        hidden_dim=config.hidden_dim,
+        intermediate_dim=config.intermediate_dim,
+        dropout=config.dropout,
+        max_sequence_length=config.max_length,
+    )
+
+
+class QueryTower(keras.layers.Layer):
+    """One embedding per text.
+
+    OmniSearchSage (arXiv 2404.16260), section 3.2: a transformer encoder, its [CLS] state (or the
+    mean over the tokens, which sentence encoders are trained for), a linear layer, L2.
+
+    Args:
+        backbone: a keras-hub text backbone.
+        config: settings.
+        embedding_dim: int, width of the result.
+
+    Call arguments: a mapping with
+        token_ids: int32 `[batch_size, length]`, any length up to the config's.
+        padding_mask: bool `[batch_size, length]`, True on tokens, False on padding.
+
+    Returns:
+        float32 `[batch_size, embedding_dim]`, L2-normalised.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        config: QueryTowerConfig,
+        embedding_dim: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # === Config ===
+        self.config = config
+        self.embedding_dim = embedding_dim
+        # === Layers ===
+        self.backbone = backbone
+        for layer in backbone.layers:
+            if layer.name == "pooled_dense":  # BERT's own pooler, which neither pooling reads
+                layer.trainable = False
+        # Orthogonal: what the pretrained encoder calls near stays near through the projection.
+        self.head = keras.layers.Dense(
+            embedding_dim, kernel_initializer="orthogonal", dtype="float32", name="head"
+        )
+
+    def build(self, *shapes: Any, **named_shapes: Any) -> None:
+        output = self.backbone.output
+        tokens = output["sequence_output"] if isinstance(output, dict) else output
+        self.head.build((None, tokens.shape[-1]))
+        self.built = True
+
+    def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        token_ids, mask = features["token_ids"], features["padding_mask"]
+        if not training:
+            return self.encode(token_ids, mask)
+        # Sorted by length and encoded in groups, each padded to its own longest text: the same
+        # embeddings for a good part of the tokens less.
+        lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)  # [B]
+        order = tf.argsort(lengths, stable=True)
+        groups = [
+            self.encode_group(token_ids, mask, lengths, rows)
+            for rows in tf.split(order, _group_sizes(tf.size(order)))
+        ]
+        return tf.gather(tf.concat(groups, axis=0), tf.argsort(order))
+
+    def encode_group(self, token_ids: Tensor, mask: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:
+        """Embeddings of some rows, cut at the longest of them."""
+        longest = tf.reduce_max(tf.concat([tf.gather(lengths, rows), [1]], axis=0))
+        return self.encode(
+            tf.gather(token_ids, rows)[:, :longest],
+            tf.gather(mask, rows)[:, :longest],
+            training=True,
+        )
+
+    def encode(self, token_ids: Tensor, mask: Tensor, training: bool = False) -> Tensor:
+        """Embeddings `[batch_size, embedding_dim]` of padded texts `[batch_size, length]`."""
+        inputs = {"token_ids": token_ids, "padding_mask": mask}
+        if any(tensor.name == "segment_ids" for tensor in self.backbone.inputs):
+            inputs["segment_ids"] = ops.zeros_like(token_ids)
+        output = self.backbone(inputs, training=training)
+        tokens = output["sequence_output"] if isinstance(output, dict) else output  # [B, L, D]
+        if self.config.pooling == "cls":
+            pooled = tokens[:, 0]
+        else:
+            weights = ops.cast(mask, tokens.dtype)[:, :, None]
+            pooled = ops.sum(tokens * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1.0)
+        return l2_normalise(self.head(ops.cast(pooled, "float32")))
+
+
+def _group_sizes(num_rows: Tensor) -> list[Tensor]:
+    """`NUM_LENGTH_GROUPS` sizes that differ by one at most and add up to `num_rows`."""
+    bounds = [num_rows * i // NUM_LENGTH_GROUPS for i in range(NUM_LENGTH_GROUPS + 1)]
+    return [stop - start for start, stop in zip(bounds, bounds[1:], strict=False)]

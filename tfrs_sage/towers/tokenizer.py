@@ -1,0 +1,54 @@
+"""Texts as the token ids of a query tower, inside the graph."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras_hub
+import tensorflow as tf
+
+from tfrs_sage.towers.config import QueryTowerConfig
+from tfrs_sage.types import Tensor
+
+
+class QueryTokenizer:
+    """The tokenizer of a query tower as TensorFlow ops: training and the export run the same.
+
+    Args:
+        config: settings; the preset's own tokenizer is taken, or
+        wordpieces: the run's WordPiece vocabulary, where the tower is trained from scratch.
+    """
+
+    def __init__(self, config: QueryTowerConfig, wordpieces: Sequence[str] = ()) -> None:
+        if config.preset is not None:
+            tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(config.preset)
+        else:
+            tokenizer = keras_hub.tokenizers.DistilBertTokenizer(
+                vocabulary=list(wordpieces), lowercase=True
+            )
+        self.tokenizer: Any = tokenizer
+        self.max_length = config.max_length
+        self._start = getattr(tokenizer, "cls_token_id", tokenizer.start_token_id)
+        self._end = getattr(tokenizer, "sep_token_id", None) or tokenizer.end_token_id
+        self._pad = tokenizer.pad_token_id or 0
+
+    @property
+    def vocabulary_size(self) -> int:
+        return int(self.tokenizer.vocabulary_size())
+
+    def __call__(self, texts: Tensor) -> Mapping[str, Tensor]:
+        """Token ids of texts, padded to the longest of the batch. Runs inside graphs.
+
+        Args:
+            texts: string `[batch_size]`; runs of white space count as one space.
+
+        Returns:
+            `token_ids` int32 and `padding_mask` bool, both `[batch_size, length]`.
+        """
+        texts = tf.strings.regex_replace(tf.strings.strip(texts), r"\s+", " ")
+        ids = self.tokenizer(texts)[:, : self.max_length - 2]  # ragged [B, None]
+        column = tf.zeros([tf.shape(texts)[0], 1], ids.dtype)
+        ids = tf.concat([column + self._start, ids, column + self._end], axis=1)
+        return {
+            "token_ids": ids.to_tensor(self._pad),
+            "padding_mask": tf.sequence_mask(ids.row_lengths()),
+        }

@@ -1,0 +1,88 @@
+"""Checkpoints: every variable of model and optimizer, whole or not at all."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrs_sage.artefacts import MANIFEST, read_manifest, require_same, whole_folder, write_json
+from tfrs_sage.errors import InputError
+
+logger = logging.getLogger(__name__)
+KEEP = 2
+
+
+def all_variables(model: keras.Model) -> list[keras.Variable]:
+    """Weights, sketches, random state and metrics of the model, then the optimizer's state."""
+    optimizer = getattr(model, "optimizer", None)
+    return [*model.variables, *(optimizer.variables if optimizer is not None else [])]
+
+
+def _names(variables: list[keras.Variable]) -> list[str]:
+    return [f"{i:05d} {variable.path}" for i, variable in enumerate(variables)]
+
+
+def save_checkpoint(folder: Path, model: keras.Model, step: int, **fields: Any) -> Path:
+    """Writes `<folder>/step-<step>/`; the newest two are kept.
+
+    Not `tf.train.Checkpoint`: it left out the weights of layers that a Keras 3 model holds in a
+    mapping (the sketches), without a word.
+    """
+    variables = all_variables(model)
+    target = folder / f"step-{step:09d}"
+    with whole_folder(target) as beside:
+        arrays = [np.asarray(variable) for variable in variables]
+        np.savez(beside / "variables.npz", **{f"{i:05d}": a for i, a in enumerate(arrays)})
+        write_json(
+            beside / MANIFEST,
+            {"step": step, **fields, "num_weights": len(model.variables), "names": _names(variables)},
+        )
+    for old in checkpoints(folder)[:-KEEP]:
+        shutil.rmtree(old)
+    return target
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(path.parent for path in folder.glob(f"step-*/{MANIFEST}"))
+
+
+def restore_checkpoint(path: Path, model: keras.Model, **expected: Any) -> int:
+    """Puts a checkpoint's values into the model and, where it has one, the built optimizer.
+
+    Args:
+        path: the folder of one checkpoint.
+        model: of the same structure; without an optimizer only the weights are read.
+        expected: manifest fields that must be equal, e.g. the config's fingerprint.
+
+    Returns:
+        The step that it was saved at.
+
+    Raises:
+        InputError: the model is another one; says which variable differs.
+    """
+    manifest = read_manifest(path)
+    require_same(path, manifest, expected)
+    variables = all_variables(model)
+    names, saved = _names(variables), manifest["names"][: len(variables)]
+    if names != saved:
+        pairs = zip([*names, None], [*saved, None], strict=False)
+        ours, theirs = next((a, b) for a, b in pairs if a != b)
+        raise InputError(
+            f"{path} must hold the variables of this model. Found {theirs!r} where it has "
+            f"{ours!r}. Train again, or use the run's own config."
+        )
+    with np.load(path / "variables.npz") as arrays:
+        for i, variable in enumerate(variables):
+            variable.assign(arrays[f"{i:05d}"])
+    logger.info("restored %s", path)
+    return int(manifest["step"])
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint, or None."""
+    found = checkpoints(folder)
+    return found[-1] if found else None

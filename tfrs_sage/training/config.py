@@ -1,0 +1,134 @@
+"""The configuration of a run: every section, where its values come from, how it is kept."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from tfrs_sage.errors import InputError
+from tfrs_sage.losses.config import LossConfig
+from tfrs_sage.schema.config import PreprocessConfig
+from tfrs_sage.settings import Settings
+from tfrs_sage.towers.config import EntityTowerConfig, QueryTowerConfig
+from tfrs_sage.training.presets import PRESETS
+
+
+class TaskConfig(Settings):
+    """How much one task counts."""
+
+    batch_size: int | None = Field(
+        None, ge=1, description="pairs of this task a step; default: its share of the batch"
+    )
+    weight: float = Field(1.0, gt=0, description="weight of its loss")
+
+
+class TrainingConfig(Settings):
+    """The optimisation."""
+
+    tasks: dict[str, TaskConfig] | None = Field(
+        None, description="the tasks to train, by name; default: every one found in the data"
+    )
+    batch_size: int = Field(256, ge=2, description="pairs a step, over all tasks")
+    random_negatives: int = Field(256, ge=1, description="random candidates a step and entity")
+    epochs: float = Field(3.0, gt=0, description="passes over as many pairs as the data has")
+    steps: int | None = Field(None, ge=1, description="steps in all; overrides epochs")
+    learning_rate: float = Field(1e-3, gt=0, description="peak rate of new weights")
+    pretrained_learning_rate: float = Field(3e-5, ge=0, description="peak rate of a preset's")
+    warmup_share: float = Field(0.05, ge=0, lt=1, description="of the steps, before cosine decay")
+    weight_decay: float = Field(0.01, ge=0, description="of matrices; not of norms and tables")
+    clip_norm: float = Field(1.0, gt=0, description="of all gradients together")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    checkpoint_steps: int = Field(200, ge=1, description="steps between checkpoints")
+    shuffle_buffer: int = Field(8192, ge=1, description="records of a task in the shuffle")
+    seed: int = 0
+
+
+class IndexConfig(Settings):
+    """The nearest-neighbour index over the products."""
+
+    kind: Literal["brute_force", "scann"] = "scann"
+    recall_target: float = Field(0.95, gt=0, le=1, description="against brute force, at 10")
+
+
+class RunConfig(Settings):
+    """Everything that decides what a run computes."""
+
+    embedding_dim: int = Field(256, ge=4, description="width of every embedding")
+    preprocess: PreprocessConfig = PreprocessConfig()  # type: ignore[call-arg]
+    query_tower: QueryTowerConfig = QueryTowerConfig()  # type: ignore[call-arg]
+    product_tower: EntityTowerConfig = EntityTowerConfig()  # type: ignore[call-arg]
+    pin_tower: EntityTowerConfig = EntityTowerConfig()  # type: ignore[call-arg]
+    loss: LossConfig = LossConfig()  # type: ignore[call-arg]
+    training: TrainingConfig = TrainingConfig()  # type: ignore[call-arg]
+    index: IndexConfig = IndexConfig()  # type: ignore[call-arg]
+
+
+def load_config(
+    preset: str = "base", file: Path | None = None, overrides: Sequence[str] = ()
+) -> RunConfig:
+    """A preset, changed by a YAML file, changed by `key=value` settings.
+
+    Args:
+        preset: `tiny`, `base` or `paper`.
+        file: YAML with any part of the sections.
+        overrides: such as `training.epochs=3`; values are read as YAML.
+
+    Raises:
+        InputError: unknown preset, key or value; names the nearest known key.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"A preset must be one of {', '.join(PRESETS)}. Received: {preset!r}.")
+    values: dict[str, Any] = json.loads(json.dumps(PRESETS[preset]))
+    if file is not None:
+        if not Path(file).is_file():
+            raise InputError(f"--config must name a YAML file. Found none at {file}.")
+        _merge(values, yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {})
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise InputError(f"A setting is written key=value. Received: {override!r}.")
+        nested: Any = yaml.safe_load(value)
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        _merge(values, nested)
+    return parse_config(values)
+
+
+def parse_config(values: dict[str, Any]) -> RunConfig:
+    """Checks `values`; the error tells every wrong one by its place."""
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc']) or 'config'}: {item['msg']} "
+            f"(received: {item['input']!r})"
+            for item in error.errors()
+        ]
+        raise InputError("The configuration is not valid:\n  " + "\n  ".join(lines)) from error
+
+
+def save_config(config: RunConfig, path: Path) -> None:
+    """Writes the resolved configuration as YAML."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    path.write_text(text, encoding="utf-8")
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration that a run was made with."""
+    if not Path(path).is_file():
+        raise InputError(f"A run folder holds a config.yaml. Found none at {path}.")
+    return parse_config(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+
+
+def _merge(values: dict[str, Any], changes: Any) -> None:
+    if not isinstance(changes, dict):
+        raise InputError(f"A configuration is a mapping of sections. Received: {changes!r}.")
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value

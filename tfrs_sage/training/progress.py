@@ -1,0 +1,72 @@
+"""What a training run tells while it runs: a bar, a line a checkpoint, curves in files."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tfrs_sage.training.checkpoints import save_checkpoint
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A bar over all steps on stderr, with the loss."""
+
+    def __init__(self, start: int, num_steps: int) -> None:
+        super().__init__()
+        self.step = start
+        self.progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}"),
+            console=Console(stderr=True),
+        )
+        self.task = self.progress.add_task("", total=num_steps, completed=start, loss=0.0)
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        self.progress.start()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.progress.update(self.task, advance=1, loss=float((logs or {}).get("loss", 0.0)))
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        self.progress.stop()
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves at the end of each Keras epoch, which lasts `checkpoint_steps` steps, and tells.
+
+    Each time one line goes to `metrics/train.jsonl`: the step, the seconds, the mean loss and
+    accuracy of every task since the last line.
+    """
+
+    def __init__(self, run_dir: Path, start: int, pairs_per_step: int, **fields: Any) -> None:
+        super().__init__()
+        self.run_dir, self.step, self.pairs, self.fields = run_dir, start, pairs_per_step, fields
+        self.lines = run_dir / "metrics" / "train.jsonl"
+        self.lines.parent.mkdir(parents=True, exist_ok=True)
+        self.began = self.marked = start
+        self.time = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.step += 1
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        seconds = time.monotonic() - self.time
+        line = {
+            "step": self.step,
+            "seconds": round(seconds, 3),
+            "pairs_per_second": round((self.step - self.marked) * self.pairs / seconds, 1),
+            "temperature": float(1.0 / keras.ops.exp(self.model.log_scale)),
+            **{key: float(value) for key, value in (logs or {}).items()},
+        }
+        with open(self.lines, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        save_checkpoint(self.run_dir / "checkpoints", self.model, self.step, **self.fields)
+        self.marked, self.time = self.step, time.monotonic()
