@@ -1,33 +1,28 @@
-"""`tfrs-sage index`: builds the index of an entity's embeddings."""
+"""`tfrs-sage index`: the nearest-neighbour index over the embedded products."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tfrs_sage.cli.options import DirOption
 from tfrs_sage.cli.output import JsonOption, emit
 
 
 def index(
-    dir: Annotated[Path, typer.Option("--dir", help="Run folder with embeddings.")],
-    entity: Annotated[
-        str, typer.Option("--entity", help="What to index: product, pin or query.")
-    ] = "product",
-    kind: Annotated[str, typer.Option("--kind", help="brute_force or scann.")] = "brute_force",
+    dir: DirOption,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="brute_force or scann [the run's config].")
+    ] = None,
     recall_target: Annotated[
-        float,
-        typer.Option("--recall-target", help="Least recall that an approximate kind must reach."),
-    ] = 0.95,
-    as_json: JsonOption = False,
+        float | None,
+        typer.Option("--recall-target", help="Least recall against brute force [the config]."),
+    ] = None,
+    json: JsonOption = False,
 ) -> None:
-    """Build RUN/index/<entity> from RUN/embeddings/<entity>."""
-    from tfrs_sage.artefacts import read_manifest
-    from tfrs_sage.index import build_index, read_embeddings
+    """Build the index of a run's products and measure its recall against brute force."""
+    from tfrs_sage.cli.run_folder import RunFolder
 
-    source = dir / "embeddings" / entity
-    ids, vectors = read_embeddings(source)
-    built = build_index(vectors, ids, kind=kind, recall_target=recall_target)
-    # Whoever reads the index can tell which model its vectors are from.
-    built.report["model_fingerprint"] = read_manifest(source).get("model_fingerprint")
-    folder = built.save(dir / "index" / entity)
-    emit({"folder": str(folder), **built.manifest()}, as_json)
+    run = RunFolder.open(dir)
+    given = {"index.kind": kind, "index.recall_target": recall_target}
+    run.change([f"{key}={value}" for key, value in given.items() if value is not None])
+    emit(run.do("index") or {}, json)

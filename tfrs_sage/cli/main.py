@@ -18,7 +18,21 @@ from tfrs_sage.errors import InputError
 # Files of this folder, in the order of `--help`. Each holds a function of the verb's name, or a
 # typer app named `app` for a verb with verbs of its own. They must import nothing heavy at the
 # top: all are imported for `--help`, which answers at once.
-VERBS = ("validate", "dataset", "doctor")
+VERBS = (
+    "quickstart",
+    "run",
+    "validate",
+    "preprocess",
+    "train",
+    "embed",
+    "index",
+    "export",
+    "evaluate",
+    "serve",
+    "query",
+    "dataset",
+    "doctor",
+)
 
 app = typer.Typer(
     help="Retrieval for shopping and visual discovery, from tables to served answers.",

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfrs_sage.artefacts import fingerprint, write_json
 from tfrs_sage.errors import InputError
-from tfrs_sage.training.config import RunConfig, read_config, save_config
+from tfrs_sage.training.config import RunConfig, load_config, read_config, save_config
 
 logger = logging.getLogger(__name__)
 STEPS_FILE = "steps.json"
@@ -61,6 +61,12 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         save_config(self.config, self.path / "config.yaml")
 
+    def change(self, settings: Sequence[str]) -> None:
+        """Changes `key=value` settings of the run's own configuration, for good."""
+        if settings:
+            self.config = load_config("base", self.path / "config.yaml", settings)
+            self.save()
+
     def inputs(self, step: str) -> str:
         """Fingerprint of everything that decides what a step makes."""
         config = self.config.model_dump(mode="json")
@@ -95,10 +101,22 @@ class RunFolder:
         state = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return {"done": {}, **state}
 
+    def has_output(self, step: str) -> bool:
+        """Whether what the step made is still there."""
+        folder, pattern = {
+            "preprocess": (self.path, "examples/manifest.json"),
+            "train": (self.path, "checkpoints/*/manifest.json"),
+            "towers": (self.root, "*_tower/*/manifest.json"),
+            "embed": (self.path, "embeddings/product/manifest.json"),
+            "index": (self.path, "index/product/manifest.json"),
+            "retrieval": (self.root, "retrieval/*/manifest.json"),
+        }[step]
+        return any(folder.glob(pattern))
+
     def do(self, step: str, skip_done: bool = False) -> dict[str, Any] | None:
         """Does one step and notes it; None where it was done already and `skip_done`."""
         state, inputs = self._state(), self.inputs(step)
-        if skip_done and state["done"].get(step) == inputs:
+        if skip_done and state["done"].get(step) == inputs and self.has_output(step):
             logger.info("%s: done already, with the same inputs and configuration", step)
             return None
         logger.info("%s: begins", step)

@@ -34,12 +34,14 @@ def serve(
             "serve takes either --dir or --model_base_path. Received: "
             f"{'neither' if dir is None else 'both'}."
         )
-    from serving.models import load_latest, load_run, register_custom_ops
+    from serving.models import load_all, load_latest, register_custom_ops
     from serving.server import serve_until_signal
 
     register_custom_ops()
     if dir is not None:
-        models = load_run(dir)
+        from tfrs_sage.cli.run_folder import RunFolder
+
+        models = load_all(RunFolder.open(dir).root)
     else:
         assert model_base_path is not None
         models = [load_latest(model_name, model_base_path)]

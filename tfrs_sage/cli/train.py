@@ -20,12 +20,9 @@ def train(
     import shutil
 
     from tfrs_sage.cli.run_folder import RunFolder
-    from tfrs_sage.training.config import load_config
 
     run = RunFolder.open(dir)
-    if set:
-        run.config = load_config("base", dir / "config.yaml", set)
-        run.save()
+    run.change(set or ())
     if restart:
         shutil.rmtree(dir / "checkpoints", ignore_errors=True)
     emit(run.do("train") or {}, json)

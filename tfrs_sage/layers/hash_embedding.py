@@ -98,7 +98,7 @@ class HashEmbeddingBag(keras.layers.Layer):
         self.built = True
 
     def call(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        flat_lengths = tf.reshape(lengths, [-1])  # [R]
+        tokens, flat_lengths = tf.reshape(tokens, [-1]), tf.reshape(lengths, [-1])  # [T], [R]
         rows = tf.repeat(tf.range(tf.size(flat_lengths)), flat_lengths)  # [T]
         a, b, p, n = (tf.constant(column) for column in self.hash_functions.T)
         wide = tf.cast(tokens, tf.int64)[:, None]

@@ -103,10 +103,16 @@ class RetrievalModel(keras.Model):
         for entity, negatives in batch.get("random", {}).items():
             rows = tf.shape(negatives["id"])[0]
             parts.setdefault(entity, []).append((("random", entity), negatives["features"], rows))
+        joined = {
+            entity: dict(concatenate_features([features for _, features, _ in entries]))
+            for entity, entries in parts.items()
+        }
+        self._embed_texts(joined, training)
         embeddings: dict[tuple[str, str], Tensor] = {}
         for entity, entries in parts.items():
-            features = concatenate_features([features for _, features, _ in entries])
-            rows = self.towers[entity](features, training=training)
+            rows = joined[entity].get("embedding")
+            if rows is None:
+                rows = self.towers[entity](joined[entity], training=training)
             pieces = tf.split(rows, [count for _, _, count in entries])
             for (key, _, _), piece in zip(entries, pieces, strict=True):
                 embeddings[key] = tf.ensure_shape(piece, [None, rows.shape[-1]])
@@ -119,6 +125,24 @@ class RetrievalModel(keras.Model):
                 entity: embeddings["random", entity] for entity in batch.get("random", {})
             },
         }
+
+    def _embed_texts(self, features: dict[str, dict[str, Any]], training: bool) -> None:
+        """One call of the query tower for the queries and for the titles of all entities.
+
+        Adds `embedding` to the queries' features, `title_embedding` to the entities'.
+        """
+        texts = {
+            entity: values if entity == "query" else values["title"]
+            for entity, values in features.items()
+            if entity == "query" or "title" in values
+        }
+        if not texts:
+            return
+        counts = [tf.shape(text["token_ids"])[0] for text in texts.values()]
+        rows = self.towers["query"](concatenate_features(list(texts.values())), training=training)
+        for entity, piece in zip(texts, tf.split(rows, counts), strict=True):
+            name = "embedding" if entity == "query" else "title_embedding"
+            features[entity][name] = tf.ensure_shape(piece, [None, rows.shape[-1]])
 
     def random_negatives(self, batch: Any, embeddings: Any, training: bool) -> dict[str, Negatives]:
         """The random negatives of each entity, counted and with their counts."""

@@ -41,7 +41,8 @@ class EntityTower(keras.layers.Layer):
         num_images: int32 `[batch_size]`, slots in use.
         vectors: mapping of float `[batch_size, dim]` by column name.
         vector_present: mapping of bool `[batch_size]` by column name.
-        title: mapping of `token_ids` and `padding_mask`, for the title encoder.
+        title: mapping of `token_ids` and `padding_mask`, for the title encoder;
+        title_embedding: float `[batch_size, embedding_dim]`, where it has run already.
 
     Returns:
         float32 `[batch_size, embedding_dim]`, L2-normalised.
@@ -56,7 +57,8 @@ class EntityTower(keras.layers.Layer):
         title_encoder: keras.layers.Layer | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Inputs are cast by the layers that take them: a title's embedding must stay float32.
+        super().__init__(autocast=False, **kwargs)
         # === Config ===
         self.spec = spec
         self.config = config
@@ -157,5 +159,8 @@ class EntityTower(keras.layers.Layer):
             fused = self.hidden(fused)
         embedding = self.head(ops.cast(fused, "float32"))  # [B, embedding_dim]
         if self.title_encoder is not None:
-            embedding += self.title_encoder(features["title"], training=training)
+            title = features.get("title_embedding")
+            if title is None:
+                title = self.title_encoder(features["title"], training=training)
+            embedding += title
         return l2_normalise(embedding)

@@ -89,10 +89,9 @@ class EntityFeatures:
         if self.spec.texts and self.vocabulary is not None:
             texts = tf.stack([raw[name] for name in self.spec.texts], axis=1)  # [n, F]
             ids = self.vocabulary(tf.reshape(texts, [-1]))  # ragged [n * F, None]
+            lengths = tf.cast(ids.row_lengths(), tf.int32)
             features["text_tokens"] = ids.values
-            features["text_lengths"] = tf.reshape(
-                tf.cast(ids.row_lengths(), tf.int32), [-1, len(self.spec.texts)]
-            )
+            features["text_lengths"] = tf.reshape(lengths, [-1, len(self.spec.texts)])
         if self.spec.max_images:
             features["images"] = tf.cast(raw[IMAGES], tf.float32)
             features["num_images"] = raw["num_images"]

@@ -33,7 +33,8 @@ class Assembly:
         features: from raw features to tower inputs, by entity.
         specs: what the records of each entity hold.
         tasks: settings of the tasks that are trained, by name.
-        pretrained: variables that came with a preset, which learn at a rate of their own.
+        pretrained: weights of a preset and of the projection on top of them, which learn at a
+            rate of their own: a fast projection would undo what the encoder knows.
     """
 
     model: RetrievalModel
@@ -133,5 +134,5 @@ def assemble(run_dir: Path, config: RunConfig) -> Assembly:
     model.build()
     pretrained = []
     if config.query_tower.preset is not None and "query" in towers:
-        pretrained = list(towers["query"].backbone.trainable_variables)
+        pretrained = list(towers["query"].trainable_variables)
     return Assembly(model, features, specs, tasks, pretrained)

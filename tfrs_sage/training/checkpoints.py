@@ -1,6 +1,7 @@
 """Checkpoints: every variable of model and optimizer, whole or not at all."""
 
 import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tfrs_sage.errors import InputError
 
 logger = logging.getLogger(__name__)
 KEEP = 2
+_NUMBER = re.compile(r"_\d+(?=/|$)")
 
 
 def all_variables(model: keras.Model) -> list[keras.Variable]:
@@ -22,7 +24,11 @@ def all_variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def _names(variables: list[keras.Variable]) -> list[str]:
-    return [f"{i:05d} {variable.path}" for i, variable in enumerate(variables)]
+    """Place, name and shape of each. Keras numbers names by process, so numbers are left out."""
+    return [
+        f"{i:05d} {_NUMBER.sub('', variable.path)} {list(variable.shape)}"
+        for i, variable in enumerate(variables)
+    ]
 
 
 def save_checkpoint(folder: Path, model: keras.Model, step: int, **fields: Any) -> Path:

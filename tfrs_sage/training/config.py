@@ -32,11 +32,18 @@ class TrainingConfig(Settings):
         None, description="the tasks to train, by name; default: every one found in the data"
     )
     batch_size: int = Field(256, ge=2, description="pairs a step, over all tasks")
-    random_negatives: int = Field(256, ge=1, description="random candidates a step and entity")
-    epochs: float = Field(3.0, gt=0, description="passes over as many pairs as the data has")
+    random_negatives: int = Field(128, ge=1, description="random candidates a step and entity")
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        description="passes over as many pairs as the data has; default: 1 where the query tower "
+        "has a preset, 5 where it learns from scratch",
+    )
     steps: int | None = Field(None, ge=1, description="steps in all; overrides epochs")
     learning_rate: float = Field(1e-3, gt=0, description="peak rate of new weights")
-    pretrained_learning_rate: float = Field(3e-5, ge=0, description="peak rate of a preset's")
+    pretrained_learning_rate: float = Field(
+        5e-5, ge=0, description="peak rate of a preset's weights and of the layer on top of them"
+    )
     warmup_share: float = Field(0.05, ge=0, lt=1, description="of the steps, before cosine decay")
     weight_decay: float = Field(0.01, ge=0, description="of matrices; not of norms and tables")
     clip_norm: float = Field(1.0, gt=0, description="of all gradients together")

@@ -37,6 +37,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "product_tower": {"hidden_dim": 256, "intermediate_dim": 1024, "head_dim": 256},
         "pin_tower": {"hidden_dim": 256, "intermediate_dim": 1024, "head_dim": 256},
         "query_tower": {"hidden_dim": 256, "intermediate_dim": 1024, "num_layers": 2},
+        # A title costs as much as a query where the encoder reads both: few random ones a step.
+        "training": {"random_negatives": 64},
     },
     # ItemSage section 4.1 and 5.1, OmniSearchSage section 3: towers, tables, batches, negatives.
     "paper": {
