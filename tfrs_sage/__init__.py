@@ -8,6 +8,7 @@ Keras 3 all the same (`import keras`).
 
 import os
 import sys
+from types import ModuleType
 
 __version__ = "0.1.0"
 
@@ -15,7 +16,7 @@ __version__ = "0.1.0"
 # variable can still be set, so the order of imports does not matter.
 _tf_keras = vars(sys.modules["tensorflow"]).get("keras") if "tensorflow" in sys.modules else None
 # (`type` and not an attribute: reading any attribute of the lazy loader loads it.)
-if type(_tf_keras).__name__ == "module" and _tf_keras.__name__.startswith("keras."):
+if type(_tf_keras) is ModuleType and _tf_keras.__name__.startswith("keras."):
     raise ImportError(
         "tfrs_sage must be imported before tf.keras is first used, because TensorFlow Recommenders "
         "needs the Keras 2 of the tf-keras package there. Found: tf.keras is Keras 3 already, and "

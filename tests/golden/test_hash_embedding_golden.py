@@ -12,7 +12,9 @@ from tfrs_sage.layers.hash_embedding import HashEmbeddingBag
 GOLDEN_DIR = Path(os.environ.get("GOLDEN_DIR") or Path(__file__).parent)
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN_DIR.glob("hash_embedding*.npz")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(GOLDEN_DIR.glob("hash_embedding*.npz")), ids=lambda p: p.stem
+)
 def test_bags(path: Path) -> None:
     golden = np.load(path)
     table, importance = golden["table"], golden["importance"]

@@ -60,7 +60,11 @@ def test_masked_equals_removed(data) -> None:
     mask[:, 3] = True
     kept = [i for i in range(10) if i != 3]
     masked = softmax_loss(
-        data["query"], data["positive"], Negatives(data["negatives"], data["negative_ids"]), mask, 0.0
+        data["query"],
+        data["positive"],
+        Negatives(data["negatives"], data["negative_ids"]),
+        mask,
+        0.0,
     )
     removed = softmax_loss(
         data["query"],
@@ -107,9 +111,7 @@ def test_all_candidates_once_is_the_full_softmax(data) -> None:
     labels = rng.integers(0, 50, 6)
     ids = np.arange(50, dtype=np.int64)
     mask = false_negative_mask(ids[:6], labels.astype(np.int64), Negatives(corpus, ids))
-    sampled = softmax_loss(
-        data["query"], corpus[labels], Negatives(corpus, ids), mask, LOG_SCALE
-    )
+    sampled = softmax_loss(data["query"], corpus[labels], Negatives(corpus, ids), mask, LOG_SCALE)
     logits = data["query"] @ corpus.T / 0.07
     full = np.log(np.exp(logits).sum(1)) - logits[np.arange(6), labels]
     np.testing.assert_allclose(sampled, full.mean(), rtol=1e-5)
@@ -140,7 +142,11 @@ def test_same_query_positives_are_no_negatives() -> None:
 
 
 def test_weights_are_normalised(data) -> None:
-    arguments = (data["query"], data["positive"], Negatives(data["negatives"], data["negative_ids"]))
+    arguments = (
+        data["query"],
+        data["positive"],
+        Negatives(data["negatives"], data["negative_ids"]),
+    )
     weights = np.array([1, 0, 0, 0, 0, 0], np.float32)
     one = softmax_loss(
         data["query"][:1], data["positive"][:1], arguments[2], nothing(1, 10), LOG_SCALE

@@ -27,8 +27,9 @@ def export(
         from tfrs_sage.export.check import check_ops
 
         report = check_ops(check)
-        emit(report, json)
-        if report["missing"]:
+        result = {"folder": check, "ops": sorted(report.ops), "missing": sorted(report.missing)}
+        emit(result, json, report.explain())
+        if not report.loads_on_stock_server:
             raise typer.Exit(2)
         return
     if dir is None:

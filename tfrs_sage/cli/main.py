@@ -28,6 +28,7 @@ VERBS = (
     "index",
     "export",
     "evaluate",
+    "ablate",
     "serve",
     "query",
     "dataset",

@@ -183,9 +183,10 @@ def _retrieval(run: RunFolder) -> dict[str, Any]:
 
     ids, vectors = read_embeddings(run.path / "embeddings" / "product")
     tower = LoadedQueryTower(latest_version(run.root, "query_tower"))
-    exported = {"retrieval": str(export_retrieval(tower, vectors, ids, run.root))}
+    names = [str(one) for one in ids]
+    exported = {"retrieval": str(export_retrieval(tower, vectors, names, run.root))}
     if run.config.index.kind == "scann":
-        exported["retrieval_scann"] = str(export_retrieval_scann(tower, vectors, ids, run.root))
+        exported["retrieval_scann"] = str(export_retrieval_scann(tower, vectors, names, run.root))
     return exported
 
 

@@ -58,7 +58,9 @@ def log_q(counts: Tensor, total: Tensor) -> Tensor:
     """
     counts = tf.cast(counts, tf.float32)
     num_negatives = tf.cast(tf.shape(counts)[0], tf.float32)
-    return tf.math.log(counts) - tf.math.log(tf.cast(total, tf.float32)) + tf.math.log(num_negatives)
+    return (
+        tf.math.log(counts) - tf.math.log(tf.cast(total, tf.float32)) + tf.math.log(num_negatives)
+    )
 
 
 def false_negative_mask(query_ids: Tensor, positive_ids: Tensor, negatives: Negatives) -> Tensor:

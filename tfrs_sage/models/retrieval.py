@@ -45,19 +45,25 @@ class RetrievalModel(keras.Model):
     ) -> None:
         super().__init__(**kwargs)
         self.tasks = [task if isinstance(task, Task) else Task.parse(task) for task in tasks]
-        entities = {entity for task in self.tasks for entity in (task.query_entity, task.candidate_type)}
+        entities = {
+            entity for task in self.tasks for entity in (task.query_entity, task.candidate_type)
+        }
         if missing := entities - set(towers):
             raise ValueError(
                 f"Every entity of a task needs a tower. Received: no tower of {sorted(missing)}; "
                 f"towers: {sorted(towers)}, tasks: {[str(task) for task in self.tasks]}."
             )
         self.loss_config = loss or LossConfig()
-        self.task_weights = {str(task): (task_weights or {}).get(str(task), 1.0) for task in self.tasks}
+        self.task_weights = {
+            str(task): (task_weights or {}).get(str(task), 1.0) for task in self.tasks
+        }
         self.towers = dict(towers)
         self.log_scale = self.add_weight(
             shape=(),
             dtype="float32",
-            initializer=keras.initializers.Constant(-math.log(self.loss_config.initial_temperature)),
+            initializer=keras.initializers.Constant(
+                -math.log(self.loss_config.initial_temperature)
+            ),
             constraint=_AtMost(math.log(self.loss_config.max_scale)),
             name="log_scale",
         )
@@ -70,7 +76,6 @@ class RetrievalModel(keras.Model):
             entity: CountMinSketch(width, depth, name=f"random_{entity}")
             for entity in sorted({task.candidate_type for task in self.tasks})
         }
-        # Kept in a holder that Keras does not look into: the heads are layers of Keras 2.
         self._heads = _Heads(self.tasks, self.loss_config, self.sketches)
         self._task_metrics = {
             (str(task), what): keras.metrics.Mean(name=f"{task}/{what}")
@@ -121,9 +126,7 @@ class RetrievalModel(keras.Model):
                 str(task): {side: embeddings[str(task), side] for side in ("query", "candidate")}
                 for task in self.tasks
             },
-            "random": {
-                entity: embeddings["random", entity] for entity in batch.get("random", {})
-            },
+            "random": {entity: embeddings["random", entity] for entity in batch.get("random", {})},
         }
 
     def _embed_texts(self, features: dict[str, dict[str, Any]], training: bool) -> None:
@@ -173,15 +176,14 @@ class RetrievalModel(keras.Model):
             name = str(task)
             pairs, embedded = x["pairs"][name], y_pred["pairs"][name]
             terms = dict(
-                self._heads(
-                    name,
+                self._heads.by_task[name](
                     embedded["query"],
                     embedded["candidate"],
                     pairs["query_id"],
                     pairs["candidate_id"],
                     self.log_scale.value,
                     random.get(task.candidate_type),
-                    training,
+                    training=training,
                 )
             )
             accuracy = terms.pop("accuracy")
@@ -198,10 +200,7 @@ class RetrievalModel(keras.Model):
 
 
 class _Heads:
-    """The heads by task name, called as TFRS needs: inside a `tf.function`.
-
-    Keras 3 traces its steps with autograph off, on which TFRS layers rely.
-    """
+    """The heads by task name, where Keras 3 does not look for layers: they are of Keras 2."""
 
     def __init__(
         self, tasks: Sequence[Task], config: LossConfig, sketches: Mapping[str, FrequencySketches]
@@ -210,17 +209,6 @@ class _Heads:
             str(task): SampledSoftmaxRetrieval(config, sketches[str(task)], name=str(task))
             for task in tasks
         }
-        self.call = tf.function(self._call)
-
-    def _call(self, name: str, *args: Any) -> Mapping[str, Tensor]:
-        query, candidate, query_ids, candidate_ids, log_scale, random, training = args
-        head = self.by_task[name]
-        return head(
-            query, candidate, query_ids, candidate_ids, log_scale, random, None, training
-        )
-
-    def __call__(self, name: str, *args: Any) -> Mapping[str, Tensor]:
-        return self.call(name, *args)
 
 
 @keras.saving.register_keras_serializable("tfrs_sage")

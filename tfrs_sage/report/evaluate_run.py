@@ -28,7 +28,10 @@ Embedded = tuple[np.ndarray, np.ndarray]
 def read_pairs(run_dir: Path, task: str, split: str) -> tuple[list[str], list[str]]:
     """Query ids and candidate ids of a task's pairs in one split."""
     folder = run_dir / "examples" / split / Path(task).parent
-    names = {side: tf.io.FixedLenFeature([], tf.string) for side in (QUERY_PREFIX + ID, CANDIDATE_PREFIX + ID)}
+    names = {
+        side: tf.io.FixedLenFeature([], tf.string)
+        for side in (QUERY_PREFIX + ID, CANDIDATE_PREFIX + ID)
+    }
     queries: list[str] = []
     candidates: list[str] = []
     files = example_files(folder, Path(task).name)
@@ -88,7 +91,9 @@ class Embeddings:
 
 
 def evaluate_pairs(
-    embeddings: Embeddings, tasks: Sequence[Task], pairs: Sequence[tuple[list[str], list[str]]],
+    embeddings: Embeddings,
+    tasks: Sequence[Task],
+    pairs: Sequence[tuple[list[str], list[str]]],
     train: Sequence[list[str]],
 ) -> dict[str, Any]:
     """Figures of one task, or of several with the same kinds of query and candidate pooled."""
@@ -147,7 +152,7 @@ def evaluate_run(
     groups: Mapping[str, Sequence[str]] | None = None,
     input: str | None = None,
 ) -> dict[str, Any]:
-    """The figures of every task with pairs in the split; written to `metrics/evaluate-<split>.json`.
+    """The figures of every task of the split; written to `metrics/evaluate-<split>.json`.
 
     Args:
         run_dir: a run whose towers are exported and whose catalogue is embedded.

@@ -66,7 +66,7 @@ def _relative_files(folder: str) -> list[str]:
         from apache_beam.io.filesystems import FileSystems
 
         base = folder.rstrip("/") + "/"
-        matches = FileSystems.match([base + "*", base + "*/*"])  # type: ignore[no-untyped-call]
+        matches = FileSystems.match([base + "*", base + "*/*"])
         found = [file.path.removeprefix(base) for match in matches for file in match.metadata_list]
     return sorted({path for path in found if not path.rsplit("/", 1)[-1].startswith((".", "_"))})
 

@@ -45,7 +45,7 @@ class SampledSoftmaxRetrieval(tfrs.tasks.Retrieval):
         self._config = config
         self._sketches = sketches
 
-    def call(  # type: ignore[override]
+    def call(
         self,
         query_embeddings: Tensor,
         candidate_embeddings: Tensor,

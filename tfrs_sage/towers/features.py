@@ -1,4 +1,4 @@
-"""From records, or raw features, to what the towers take. Runs in tf.data and in exported graphs."""
+"""From records, or raw features, to what the towers take: in tf.data and in exported graphs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

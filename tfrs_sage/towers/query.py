@@ -1,5 +1,6 @@
 """The query tower: a text encoder, pooled, projected, normalised."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfrs_sage.towers.normalise import l2_normalise
 from tfrs_sage.types import Tensor
 
 NUM_LENGTH_GROUPS = 4  # of a training batch: more groups save little and cost a call each
+
 
 def build_backbone(config: QueryTowerConfig, vocabulary_size: int) -> keras.Model:
     """The encoder that the config names, with its pretrained weights, or one from scratch.
@@ -94,7 +96,9 @@ class QueryTower(keras.layers.Layer):
         ]
         return tf.gather(tf.concat(groups, axis=0), tf.argsort(order))
 
-    def encode_group(self, token_ids: Tensor, mask: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:
+    def encode_group(
+        self, token_ids: Tensor, mask: Tensor, lengths: Tensor, rows: Tensor
+    ) -> Tensor:
         """Embeddings of some rows, cut at the longest of them."""
         longest = tf.reduce_max(tf.concat([tf.gather(lengths, rows), [1]], axis=0))
         return self.encode(
@@ -121,4 +125,4 @@ class QueryTower(keras.layers.Layer):
 def _group_sizes(num_rows: Tensor) -> list[Tensor]:
     """`NUM_LENGTH_GROUPS` sizes that differ by one at most and add up to `num_rows`."""
     bounds = [num_rows * i // NUM_LENGTH_GROUPS for i in range(NUM_LENGTH_GROUPS + 1)]
-    return [stop - start for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [stop - start for start, stop in itertools.pairwise(bounds)]

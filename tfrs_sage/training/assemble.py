@@ -44,7 +44,9 @@ class Assembly:
     pretrained: list[keras.Variable]
 
 
-def chosen_tasks(config: RunConfig, found: Mapping[str, Mapping[str, int]]) -> dict[str, TaskConfig]:
+def chosen_tasks(
+    config: RunConfig, found: Mapping[str, Mapping[str, int]]
+) -> dict[str, TaskConfig]:
     """The tasks to train: those of the config, or all with training pairs.
 
     Raises:
@@ -52,7 +54,7 @@ def chosen_tasks(config: RunConfig, found: Mapping[str, Mapping[str, int]]) -> d
     """
     available = sorted(name for name, counts in found.items() if counts.get("train", 0) > 0)
     if config.training.tasks is None:
-        return {name: TaskConfig() for name in available}  # type: ignore[call-arg]
+        return {name: TaskConfig() for name in available}
     for name in config.training.tasks:
         if name not in available:
             raise InputError(

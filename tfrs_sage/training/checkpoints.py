@@ -40,11 +40,16 @@ def save_checkpoint(folder: Path, model: keras.Model, step: int, **fields: Any) 
     variables = all_variables(model)
     target = folder / f"step-{step:09d}"
     with whole_folder(target) as beside:
-        arrays = [np.asarray(variable) for variable in variables]
-        np.savez(beside / "variables.npz", **{f"{i:05d}": a for i, a in enumerate(arrays)})
+        arrays: dict[str, Any] = {f"{i:05d}": np.asarray(v) for i, v in enumerate(variables)}
+        np.savez(beside / "variables.npz", **arrays)
         write_json(
             beside / MANIFEST,
-            {"step": step, **fields, "num_weights": len(model.variables), "names": _names(variables)},
+            {
+                "step": step,
+                **fields,
+                "num_weights": len(model.variables),
+                "names": _names(variables),
+            },
         )
     for old in checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old)

@@ -64,13 +64,13 @@ class RunConfig(Settings):
     """Everything that decides what a run computes."""
 
     embedding_dim: int = Field(256, ge=4, description="width of every embedding")
-    preprocess: PreprocessConfig = PreprocessConfig()  # type: ignore[call-arg]
-    query_tower: QueryTowerConfig = QueryTowerConfig()  # type: ignore[call-arg]
-    product_tower: EntityTowerConfig = EntityTowerConfig()  # type: ignore[call-arg]
-    pin_tower: EntityTowerConfig = EntityTowerConfig()  # type: ignore[call-arg]
-    loss: LossConfig = LossConfig()  # type: ignore[call-arg]
-    training: TrainingConfig = TrainingConfig()  # type: ignore[call-arg]
-    index: IndexConfig = IndexConfig()  # type: ignore[call-arg]
+    preprocess: PreprocessConfig = PreprocessConfig()
+    query_tower: QueryTowerConfig = QueryTowerConfig()
+    product_tower: EntityTowerConfig = EntityTowerConfig()
+    pin_tower: EntityTowerConfig = EntityTowerConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    index: IndexConfig = IndexConfig()
 
 
 def load_config(

@@ -56,7 +56,7 @@ def undecayed(assembly: Assembly) -> list[keras.Variable]:
     ]
 
 
-def epochs(config: RunConfig) -> float:
+def num_epochs(config: RunConfig) -> float:
     """Passes over the pairs: a pretrained encoder needs few, weights from scratch more."""
     if config.training.epochs is not None:
         return config.training.epochs
@@ -81,7 +81,7 @@ def train(run_dir: Path, config: RunConfig) -> dict[str, Any]:
     sizes = sub_batch_sizes(assembly, config.training, pairs)
     per_step = sum(sizes.values())
     num_pairs = sum(pairs[name] for name in sizes)
-    num_steps = config.training.steps or math.ceil(epochs(config) * num_pairs / per_step)
+    num_steps = config.training.steps or math.ceil(num_epochs(config) * num_pairs / per_step)
     compile_model(assembly, config, num_steps)
     belongs = {"fingerprint": training_fingerprint(run_dir, config), "num_steps": num_steps}
     start, newest = 0, latest_checkpoint(run_dir / "checkpoints")

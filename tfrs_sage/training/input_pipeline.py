@@ -17,7 +17,9 @@ from tfrs_sage.types import Tensor
 MIN_SUB_BATCH = 8
 
 
-def sub_batch_sizes(assembly: Assembly, config: TrainingConfig, pairs: Mapping[str, int]) -> dict[str, int]:
+def sub_batch_sizes(
+    assembly: Assembly, config: TrainingConfig, pairs: Mapping[str, int]
+) -> dict[str, int]:
     """Pairs of each task in a step.
 
     A task's own `batch_size` where the config gives one; the rest of `batch_size` is divided in
@@ -50,7 +52,9 @@ def example_files(folder: Path, stem: str) -> list[str]:
     return [str(file) for file in files]
 
 
-def _records(files: list[str], batch_size: int, config: TrainingConfig, seed: int) -> tf.data.Dataset:
+def _records(
+    files: list[str], batch_size: int, config: TrainingConfig, seed: int
+) -> tf.data.Dataset:
     """Endless batches of serialized records; the order depends on the seed alone."""
     names = tf.data.Dataset.from_tensor_slices(files).shuffle(len(files), seed=seed)
     records = names.interleave(tf.data.TFRecordDataset, cycle_length=min(8, len(files)))
