@@ -35,6 +35,8 @@ class QueryTokenizer:
     def vocabulary_size(self) -> int:
         return int(self.tokenizer.vocabulary_size())
 
+    # A graph even where it is called eagerly: keras-hub's tokenizers give lists outside of one.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def __call__(self, texts: Tensor) -> Mapping[str, Tensor]:
         """Token ids of texts, padded to the longest of the batch. Runs inside graphs.
 
