@@ -1,7 +1,7 @@
 """A Keras script of one's own over the library's parts: towers, model, batches, `fit`.
 
-    tfrs-sage preprocess --input TABLES --dir runs/mine --preset tiny
-    python examples/fit_itemsage.py runs/mine
+tfrs-sage preprocess --input TABLES --dir runs/mine --preset tiny
+python examples/fit_itemsage.py runs/mine
 """
 
 import sys
@@ -15,8 +15,8 @@ from tfrs_sage.losses import LossConfig
 from tfrs_sage.models import RetrievalModel
 from tfrs_sage.schema.features import EntitySpec
 from tfrs_sage.text.vocabulary import NgramVocabulary
-from tfrs_sage.towers import EntityTower, EntityTowerConfig, QueryTokenizer, QueryTower
-from tfrs_sage.towers import QueryTowerConfig, build_backbone
+from tfrs_sage.towers import EntityTower, QueryTokenizer, QueryTower, build_backbone
+from tfrs_sage.towers.config import EntityTowerConfig, QueryTowerConfig
 from tfrs_sage.towers.features import EntityFeatures, QueryFeatures
 from tfrs_sage.training.assemble import Assembly
 from tfrs_sage.training.config import TaskConfig, TrainingConfig

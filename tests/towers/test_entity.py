@@ -6,8 +6,8 @@ import pytest
 
 from tfrs_sage.layers import HashEmbeddingBag
 from tfrs_sage.schema.features import EntitySpec
-from tfrs_sage.towers import EntityTower, EntityTowerConfig, QueryTower, QueryTowerConfig
-from tfrs_sage.towers import build_backbone
+from tfrs_sage.towers import EntityTower, QueryTower, build_backbone
+from tfrs_sage.towers.config import EntityTowerConfig, QueryTowerConfig
 
 SPEC = EntitySpec("product", ("title", "brand"), 3, {"graph_embedding": 4}, 10)
 SMALL = {"hidden_dim": 16, "num_heads": 2, "intermediate_dim": 32, "head_dim": 16, "text_dim": 8}
@@ -85,7 +85,7 @@ def test_switched_off_features_are_not_read(switch) -> None:
 
 
 def test_nothing_to_embed() -> None:
-    with pytest.raises(ValueError, match="must have a feature.*Fill a column of the products"):
+    with pytest.raises(ValueError, match=r"must have a feature.*Fill a column of the products"):
         make_tower(EntitySpec("product", (), 0, {}, 3))
 
 

@@ -76,6 +76,4 @@ def test_a_preset_folder_is_loaded_with_its_weights(tmp_path) -> None:
     for ours, theirs in zip(again.weights, backbone.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     tokens = QueryTokenizer(settings)(tf.constant(TEXTS))
-    np.testing.assert_array_equal(
-        tokens["token_ids"], tokenizer(tf.constant(TEXTS))["token_ids"]
-    )
+    np.testing.assert_array_equal(tokens["token_ids"], tokenizer(tf.constant(TEXTS))["token_ids"])

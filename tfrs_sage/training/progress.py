@@ -1,6 +1,7 @@
 """What a training run tells while it runs: a bar, a line a checkpoint, curves in files."""
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +13,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tfrs_sage.training.checkpoints import save_checkpoint
 
+logger = logging.getLogger(__name__)
+SECONDS_BETWEEN_LINES = 20.0
+
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar over all steps on stderr, with the loss."""
+    """A bar over all steps on a terminal; in a log, a line now and then."""
 
     def __init__(self, start: int, num_steps: int) -> None:
         super().__init__()
-        self.step = start
+        self.step, self.num_steps = start, num_steps
+        self.began = self.told = time.monotonic()
+        self.first = start
         self.progress = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -26,6 +32,7 @@ class ProgressBar(keras.callbacks.Callback):
             TimeRemainingColumn(),
             TextColumn("loss {task.fields[loss]:.3f}"),
             console=Console(stderr=True),
+            disable=not Console(stderr=True).is_terminal,
         )
         self.task = self.progress.add_task("", total=num_steps, completed=start, loss=0.0)
 
@@ -33,7 +40,14 @@ class ProgressBar(keras.callbacks.Callback):
         self.progress.start()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.progress.update(self.task, advance=1, loss=float((logs or {}).get("loss", 0.0)))
+        self.step += 1
+        loss, now = float((logs or {}).get("loss", 0.0)), time.monotonic()
+        self.progress.update(self.task, advance=1, loss=loss)
+        if self.progress.disable and now - self.told >= SECONDS_BETWEEN_LINES:
+            self.told = now
+            left = (now - self.began) / (self.step - self.first) * (self.num_steps - self.step)
+            message = "step %d of %d, loss %.3f, about %d s left"
+            logger.info(message, self.step, self.num_steps, loss, left)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self.progress.stop()

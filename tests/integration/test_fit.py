@@ -1,0 +1,48 @@
+"""Training a real run: resumed equals uninterrupted; the script of one's own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfrs_sage.training.checkpoints import checkpoints
+from tfrs_sage.training.fit import train
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_stopped_training_ends_as_an_uninterrupted_one(run) -> None:
+    train(run.path, run.config)
+    _, last = checkpoints(run.path / "checkpoints")
+    with np.load(last / "variables.npz") as arrays:
+        whole = dict(arrays)
+    names = json.loads((last / "manifest.json").read_text())["names"]
+    shutil.rmtree(last)  # as if it had been killed after step 3
+    summary = train(run.path, run.config)
+    assert summary["steps"] == 6
+    with np.load(last / "variables.npz") as arrays:
+        for name, key in zip(names, whole, strict=True):
+            if "/loss" in name or "accuracy" in name or "mean" in name:
+                continue  # running means of the epoch, which began anew
+            np.testing.assert_allclose(arrays[key], whole[key], atol=1e-6, err_msg=name)
+    lines = (run.path / "metrics" / "train.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [3, 6, 6]
+
+
+def test_the_example_script_trains(preprocessed) -> None:
+    script = Path(__file__).parents[2] / "examples" / "fit_itemsage.py"
+    assert len(script.read_text().splitlines()) <= 60
+    done = subprocess.run(
+        [sys.executable, str(script), str(preprocessed.path)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    losses = json.loads(done.stdout.splitlines()[-1].removeprefix("loss by epoch:"))
+    assert losses[1] < losses[0]
