@@ -28,7 +28,7 @@ class Sketched(keras.Model):
 
 def make(units=3):
     model = Sketched(units)
-    model(np.ones((1, 2), np.float32))
+    model(np.ones((1, 2), np.float32))  # builds it
     model.compile(optimizer="adam", loss="mse")
     model.optimizer.build(model.trainable_variables)
     return model

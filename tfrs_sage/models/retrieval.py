@@ -130,17 +130,18 @@ class RetrievalModel(keras.Model):
         }
 
     def _embed_texts(self, features: dict[str, dict[str, Any]], training: bool) -> None:
-        """One call of the query tower for the queries and for the titles of all entities.
+        """One call of the query tower for the titles of all entities and for the queries.
 
-        Adds `embedding` to the queries' features, `title_embedding` to the entities'.
+        Adds `embedding` to the features of the queries and `title_embedding` to those of the
+        entities; nothing where no tower reads titles.
         """
         texts = {
-            entity: values if entity == "query" else values["title"]
-            for entity, values in features.items()
-            if entity == "query" or "title" in values
+            entity: values["title"] for entity, values in features.items() if "title" in values
         }
         if not texts:
             return
+        if "query" in features:
+            texts["query"] = features["query"]
         counts = [tf.shape(text["token_ids"])[0] for text in texts.values()]
         rows = self.towers["query"](concatenate_features(list(texts.values())), training=training)
         for entity, piece in zip(texts, tf.split(rows, counts), strict=True):

@@ -14,7 +14,7 @@ from tfrs_sage.errors import InputError
 
 logger = logging.getLogger(__name__)
 KEEP = 2
-_NUMBER = re.compile(r"_\d+(?=/|$)")
+_NUMBER = re.compile(r"_\d+(?=[/_]|$)")
 
 
 def all_variables(model: keras.Model) -> list[keras.Variable]:
