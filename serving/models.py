@@ -193,8 +193,3 @@ def load_all(root: str | Path) -> list[LoadedModel]:
             f"{root} must hold models as <name>/<version>/. Found: none. Run export first."
         )
     return models
-
-
-def load_run(run_dir: str | Path) -> list[LoadedModel]:
-    """The models of a run folder."""
-    return load_all(Path(run_dir) / "saved_models")

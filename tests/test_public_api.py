@@ -12,6 +12,15 @@ SIGNATURES = {
     "tfrs_sage.users.importance": "(labels, age_days, decay=0.01)",
     "tfrs_sage.users.sample_medoids": "(importances, num_samples=3, seed=None)",
     "tfrs_sage.evaluation.recall_at_k": "(ranked_ids, positive_ids, k)",
+    "tfrs_sage.text.ngram_tokens": "(strings)",
+    "tfrs_sage.index.build_index": (
+        "(vectors, ids, kind='brute_force', recall_target=0.95, *, seed=0)"
+    ),
+    "tfrs_sage.index.load_index": "(folder)",
+    "tfrs_sage.losses.retrieval_losses": (
+        "(mode, query, positive, query_ids, positive_ids, log_scale, in_batch, random=None, "
+        "log_p=None, weights=None)"
+    ),
 }
 
 
@@ -28,7 +37,7 @@ def test_signature(name):
     assert signature(name) == SIGNATURES[name]
 
 
-@pytest.mark.parametrize("room", ["users", "evaluation"])
+@pytest.mark.parametrize("room", ["users", "evaluation", "text", "index", "losses", "layers", "towers"])
 def test_all_names_are_there_and_documented(room):
     module = importlib.import_module(f"tfrs_sage.{room}")
     assert module.__all__ == sorted(module.__all__)

@@ -1,5 +1,6 @@
 """A run as its steps: what each needs, whether it is done, how it is done."""
 
+import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -40,11 +41,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path, **changes: Any) -> "RunFolder":
         """A run that exists, with the configuration and the tables that it was made with."""
-        import json
-
-        steps = path / STEPS_FILE
-        config = read_config(path / "config.yaml")
-        state = json.loads(steps.read_text(encoding="utf-8")) if steps.is_file() else {}
+        config, state = read_config(path / "config.yaml"), read_state(path)
         models = state.get("saved_models")
         values = {"input": state.get("input"), "saved_models": Path(models) if models else None}
         return cls(
@@ -94,13 +91,6 @@ class RunFolder:
             for path in sorted(files)
         ]
 
-    def _state(self) -> dict[str, Any]:
-        import json
-
-        path = self.path / STEPS_FILE
-        state = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return {"done": {}, **state}
-
     def has_output(self, step: str) -> bool:
         """Whether what the step made is still there."""
         folder, pattern = {
@@ -115,19 +105,26 @@ class RunFolder:
 
     def do(self, step: str, skip_done: bool = False) -> dict[str, Any] | None:
         """Does one step and notes it; None where it was done already and `skip_done`."""
-        state, inputs = self._state(), self.inputs(step)
+        state, inputs = read_state(self.path), self.inputs(step)
         if skip_done and state["done"].get(step) == inputs and self.has_output(step):
             logger.info("%s: done already, with the same inputs and configuration", step)
             return None
         logger.info("%s: begins", step)
         result = STEPS[step](self)
-        state = self._state()
+        state = read_state(self.path)
         state["done"][step] = inputs
         state["input"] = os.path.abspath(self.input) if self.input else state.get("input")
         state["saved_models"] = str(self.root.resolve())
         write_json(self.path / STEPS_FILE, state)
         logger.info("%s: done", step)
         return result
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What a run folder notes of itself: steps done, tables, folder of the exported models."""
+    file = path / STEPS_FILE
+    state = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {"done": {}, **state}
 
 
 def _preprocess(run: RunFolder) -> dict[str, Any]:

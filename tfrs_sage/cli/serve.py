@@ -39,9 +39,9 @@ def serve(
 
     register_custom_ops()
     if dir is not None:
-        from tfrs_sage.cli.run_folder import RunFolder
+        from tfrs_sage.cli.run_folder import read_state
 
-        models = load_all(RunFolder.open(dir).root)
+        models = load_all(read_state(dir).get("saved_models") or dir / "saved_models")
     else:
         assert model_base_path is not None
         models = [load_latest(model_name, model_base_path)]
