@@ -48,10 +48,12 @@ def test_single_is_batched_is_tf_data(tower) -> None:
         np.testing.assert_allclose(tower(batch), together, atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 5])
+@pytest.mark.parametrize("rows", [1, 3, 5, 40])
 def test_groups_by_length_change_nothing(tower, rows) -> None:
-    tokens = QueryTokenizer(config(), PIECES)(tf.constant(TEXTS[:rows]))
-    np.testing.assert_allclose(tower(tokens, training=True), tower(tokens), atol=1e-5)
+    tokens = QueryTokenizer(config(), PIECES)(tf.constant((TEXTS * 8)[:rows]))
+    expected = tower.encode(tokens["token_ids"], tokens["padding_mask"])
+    np.testing.assert_allclose(tower(tokens, training=True), expected, atol=1e-5)
+    np.testing.assert_allclose(tower(tokens), expected, atol=1e-5)
 
 
 def test_cls_pooling_reads_the_first_token() -> None:

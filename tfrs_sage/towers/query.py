@@ -13,7 +13,8 @@ from tfrs_sage.towers.config import QueryTowerConfig
 from tfrs_sage.towers.normalise import l2_normalise
 from tfrs_sage.types import Tensor
 
-NUM_LENGTH_GROUPS = 4  # of a training batch: more groups save little and cost a call each
+NUM_LENGTH_GROUPS = 4  # of a batch: more groups save little and cost a call each
+FEWEST_ROWS_TO_GROUP = 32  # when serving: below, the calls cost more than the padding
 
 
 def build_backbone(config: QueryTowerConfig, vocabulary_size: int) -> keras.Model:
@@ -84,28 +85,27 @@ class QueryTower(keras.layers.Layer):
 
     def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
         token_ids, mask = features["token_ids"], features["padding_mask"]
-        if not training:
-            return self.encode(token_ids, mask)
-        # Sorted by length and encoded in groups, each padded to its own longest text: the same
-        # embeddings for a good part of the tokens less.
+        if training:
+            return self.encode_by_length(token_ids, mask, training)
+        return tf.cond(
+            tf.shape(token_ids)[0] >= FEWEST_ROWS_TO_GROUP,
+            lambda: self.encode_by_length(token_ids, mask, training),
+            lambda: self.encode(token_ids, mask),
+        )
+
+    def encode_by_length(self, token_ids: Tensor, mask: Tensor, training: bool) -> Tensor:
+        """As `encode`, in groups of like length, each padded to its own longest text.
+
+        The same embeddings for a good part of the tokens less.
+        """
         lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)  # [B]
         order = tf.argsort(lengths, stable=True)
-        groups = [
-            self.encode_group(token_ids, mask, lengths, rows)
-            for rows in tf.split(order, _group_sizes(tf.size(order)))
-        ]
+        groups = []
+        for rows in tf.split(order, _group_sizes(tf.size(order))):
+            longest = tf.reduce_max(tf.concat([tf.gather(lengths, rows), [1]], axis=0))
+            ids, present = (tf.gather(values, rows)[:, :longest] for values in (token_ids, mask))
+            groups.append(self.encode(ids, present, training))
         return tf.gather(tf.concat(groups, axis=0), tf.argsort(order))
-
-    def encode_group(
-        self, token_ids: Tensor, mask: Tensor, lengths: Tensor, rows: Tensor
-    ) -> Tensor:
-        """Embeddings of some rows, cut at the longest of them."""
-        longest = tf.reduce_max(tf.concat([tf.gather(lengths, rows), [1]], axis=0))
-        return self.encode(
-            tf.gather(token_ids, rows)[:, :longest],
-            tf.gather(mask, rows)[:, :longest],
-            training=True,
-        )
 
     def encode(self, token_ids: Tensor, mask: Tensor, training: bool = False) -> Tensor:
         """Embeddings `[batch_size, embedding_dim]` of padded texts `[batch_size, length]`."""
