@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tfrs_sage.training.checkpoints import checkpoints
-from tfrs_sage.training.fit import train
+from tfrs_sage.training.fit import train, training_fingerprint
+from tfrs_sage.training.progress import TrainingDiverged
 
 pytestmark = pytest.mark.integration
 
@@ -31,6 +32,21 @@ def test_a_stopped_training_ends_as_an_uninterrupted_one(run) -> None:
             np.testing.assert_allclose(arrays[key], whole[key], atol=1e-6, err_msg=name)
     lines = (run.path / "metrics" / "train.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [3, 6, 6]
+
+
+def test_a_diverged_training_says_where_and_what_is_left(run) -> None:
+    train(run.path, run.config)
+    newest = checkpoints(run.path / "checkpoints")[-1].name
+    longer = {"steps": 9, "learning_rate": 1e30, "clip_norm": 1e30}
+    training = run.config.training.model_copy(update=longer)
+    for path in checkpoints(run.path / "checkpoints"):  # as if they belonged to the longer one
+        manifest = json.loads((path / "manifest.json").read_text())
+        config = run.config.model_copy(update={"training": training})
+        manifest |= {"num_steps": 9, "fingerprint": training_fingerprint(run.path, config)}
+        (path / "manifest.json").write_text(json.dumps(manifest))
+    message = rf"Found at step \d+: .*loss.* is not.*{newest}.*training.learning_rate"
+    with pytest.raises(TrainingDiverged, match=message):
+        train(run.path, config)
 
 
 def test_the_example_script_trains(preprocessed) -> None:

@@ -22,8 +22,20 @@ def parse_groups(groups: Sequence[str]) -> dict[str, list[str]]:
     return parsed
 
 
+def told(result: Mapping[str, Any]) -> list[Any]:
+    """What rich prints of an evaluation: the table, then NDCG where there are judgments."""
+    judgments = result.get("judgments")
+    lines = []
+    if judgments:
+        lines.append(
+            f"NDCG@10 within the judged lists: {judgments['ndcg@10']:.3f} over "
+            f"{judgments['num_queries']} queries"
+        )
+    return [figures_table(result), *lines]
+
+
 def figures_table(result: Mapping[str, Any]) -> Any:
-    """The figures as rich prints them, beside a random order and the most popular."""
+    """The figures of tasks and groups, beside a random order and the most popular."""
     from rich.table import Table
 
     table = Table(title=f"split {result['split']}: Recall@k over all candidates")
@@ -59,5 +71,4 @@ def evaluate(
     run.do("towers", skip_done=True)
     run.do("embed", skip_done=True)
     result = evaluate_run(run.path, run.root, split, parse_groups(group or []), run.input)
-    judgments = result.get("judgments")
-    emit(result, json, figures_table(result), *([f"judgments: {judgments}"] if judgments else []))
+    emit(result, json, *told(result))

@@ -36,7 +36,7 @@ def quickstart(
     json: JsonOption = False,
 ) -> None:
     """Make the synthetic marketplace, train on it, index, export, evaluate, ask it."""
-    from tfrs_sage.cli.evaluate import figures_table
+    from tfrs_sage.cli.evaluate import told
     from tfrs_sage.cli.query import answer_table, ask
     from tfrs_sage.cli.run import run_all
     from tfrs_sage.cli.run_folder import RunFolder
@@ -52,7 +52,7 @@ def quickstart(
     emit(
         result,
         json,
-        figures_table(result["evaluation"]),
+        *told(result["evaluation"]),
         *(answer_table(text, answers) for text, answers in result["queries"].items()),
         f"serve it: tfrs-sage serve --dir {dir}",
     )

@@ -57,7 +57,7 @@ def run(
 
     Steps already done with the same tables and configuration are skipped.
     """
-    from tfrs_sage.cli.evaluate import figures_table
+    from tfrs_sage.cli.evaluate import told
     from tfrs_sage.cli.run_folder import RunFolder
     from tfrs_sage.training.config import load_config
 
@@ -68,7 +68,7 @@ def run(
     emit(
         result,
         json,
-        figures_table(result["evaluation"]),
+        *told(result["evaluation"]),
         f"models: {folder.root}",
         f"serve them: tfrs-sage serve --dir {dir}",
         f'ask them: tfrs-sage query --dir {dir} "..."',

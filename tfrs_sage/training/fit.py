@@ -10,7 +10,7 @@ import keras
 
 from tfrs_sage.artefacts import fingerprint, read_manifest, write_json
 from tfrs_sage.training.assemble import Assembly, assemble
-from tfrs_sage.training.checkpoints import latest_checkpoint, restore_checkpoint, save_checkpoint
+from tfrs_sage.training.checkpoints import latest_checkpoint, restore_checkpoint
 from tfrs_sage.training.config import RunConfig
 from tfrs_sage.training.input_pipeline import sub_batch_sizes, training_batches
 from tfrs_sage.training.optimizer import LazyAdamW, WarmupCosine
@@ -73,6 +73,9 @@ def train(run_dir: Path, config: RunConfig) -> dict[str, Any]:
 
     Returns:
         Steps, seconds, pairs a second and the last losses.
+
+    Raises:
+        TrainingDiverged: a loss is no longer finite.
     """
     began = time.monotonic()
     run_dir = Path(run_dir)
@@ -92,7 +95,6 @@ def train(run_dir: Path, config: RunConfig) -> dict[str, Any]:
         ProgressBar(start, num_steps),
         Checkpoints(run_dir, start, per_step, **belongs),
         keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False),
-        keras.callbacks.TerminateOnNaN(),
     ]
     batches = training_batches(run_dir, assembly, config.training, pairs, start)
     history: dict[str, list[float]] = {}
@@ -108,7 +110,6 @@ def train(run_dir: Path, config: RunConfig) -> dict[str, Any]:
         history = result.history
         start += steps * epochs
         batches = training_batches(run_dir, assembly, config.training, pairs, start)
-    save_checkpoint(run_dir / "checkpoints", assembly.model, num_steps, **belongs)
     seconds = time.monotonic() - began
     summary = {
         "steps": num_steps,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +12,14 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tfrs_sage.training.checkpoints import save_checkpoint
+from tfrs_sage.training.checkpoints import latest_checkpoint, save_checkpoint
 
 logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 20.0
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss is NaN or infinite; says at which step, of which task, and what is left."""
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -70,6 +75,14 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.step += 1
+        broken = [key for key, value in (logs or {}).items() if not math.isfinite(float(value))]
+        if broken:
+            newest = latest_checkpoint(self.run_dir / "checkpoints")
+            raise TrainingDiverged(
+                f"A loss must be finite. Found at step {self.step}: {', '.join(broken)} is not. "
+                f"The last good checkpoint is {newest}. Train on from it with a lower "
+                "training.learning_rate, or with --restart."
+            )
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         seconds = time.monotonic() - self.time
