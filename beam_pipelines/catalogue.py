@@ -12,7 +12,7 @@ from beam_pipelines.tables import RowBatch, rows_of
 from tfrs_sage.schema.features import ENTITY_TEXTS, ID, IMAGES, MAX_IMAGES, VECTOR_SUFFIX
 from tfrs_sage.schema.rows import Problem, check_row
 from tfrs_sage.schema.tables import TABLES
-from tfrs_sage.vision.encoder import image_encoder
+from tfrs_sage.vision import image_encoder
 from tfrs_sage.vision.images import ImageError, ImageSource
 
 ENTITY_TABLES = {"product": "products", "pin": "pins"}

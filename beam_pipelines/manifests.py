@@ -152,7 +152,7 @@ def write_vocabulary(folder: Path, config: PreprocessConfig, schema: str) -> dic
 
 def _encoder(config: PreprocessConfig, counts: Mapping[str, int]) -> dict[str, Any]:
     """Name and fingerprint of the image encoder; no fingerprint where no image was encoded."""
-    from tfrs_sage.vision.encoder import image_encoder
+    from tfrs_sage.vision import image_encoder
 
     used = counts.get("images/encoded", 0) > 0
     return {

@@ -21,7 +21,7 @@ from tests.beam_pipelines.tiny_tables import (
 from tfrs_sage.artefacts import file_sha256, read_manifest
 from tfrs_sage.schema.config import PreprocessConfig
 from tfrs_sage.text import NgramVocabulary
-from tfrs_sage.vision.encoder import image_encoder
+from tfrs_sage.vision import image_encoder
 
 Run = tuple[Path, dict[str, Any]]
 

@@ -27,7 +27,9 @@ from PIL import Image
 
 from tfrs_sage.artefacts import fingerprint
 from tfrs_sage.schema.features import IMAGE_DIM
-from tfrs_sage.vision.encoder import CLASSICAL, ImageEncoder
+from tfrs_sage.vision.encoder import ImageEncoder
+
+CLASSICAL = "classical"
 
 Floats = NDArray[np.float32]
 

@@ -11,8 +11,6 @@ from tfrs_sage.schema.features import IMAGE_DIM
 from tfrs_sage.vision.decode import decode_rgb
 from tfrs_sage.vision.images import ImageError
 
-CLASSICAL = "classical"
-
 
 class ImageEncoder(ABC):
     """Images to L2-normalised float32 vectors of width `IMAGE_DIM`; frozen, never trained.
@@ -76,28 +74,3 @@ class ImageEncoder(ABC):
         """One image to float32 `[IMAGE_DIM]`; raises ImageError."""
         vector: NDArray[np.float32] = self.encode([image])[0]
         return vector
-
-
-def image_encoder(name: str) -> ImageEncoder:
-    """The encoder of a name.
-
-    Args:
-        name: str. `classical` (colour and gradients, no weights), or any keras-hub image preset
-            (`resnet_50_imagenet`, `hf://...`), or the folder of a local preset. Weights are
-            loaded at the first image.
-
-    Raises:
-        ValueError: the name is empty.
-    """
-    if not name:
-        raise ValueError(
-            f"an image encoder is {CLASSICAL!r} or a keras-hub preset. Received: {name!r}. "
-            f"Name one."
-        )
-    if name == CLASSICAL:
-        from tfrs_sage.vision.classical import ClassicalEncoder
-
-        return ClassicalEncoder()
-    from tfrs_sage.vision.pretrained import PretrainedEncoder
-
-    return PretrainedEncoder(name)
