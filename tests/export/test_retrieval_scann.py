@@ -25,7 +25,9 @@ def _ids(answer) -> list[list[str]]:
 def _clustered(count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(9).normal(size=(20, 4))
-    return (centres[rng.integers(20, size=count)] + 0.3 * rng.normal(size=(count, 4))).astype("f4")
+    vectors = centres[rng.integers(20, size=count)] + 0.3 * rng.normal(size=(count, 4))
+    # Of length 1, as all embeddings of the towers are.
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("f4")
 
 
 def test_planted_answers_survive_a_fresh_process(tmp_path) -> None:
@@ -78,6 +80,12 @@ def test_same_ids_as_brute_force_within_the_recall(
     users = _clustered(300, seed=5).reshape(100, 3, 4)
     weights = np.random.default_rng(2).uniform(0.5, 1, size=(100, 3)).astype(np.float32)
     answer = recommend(embedding=tf.constant(users), weight=tf.constant(weights), k=tf.constant(10))
+    for i in range(10):  # what else is in the batch changes no answer
+        one = {"embedding": users[i : i + 1], "weight": weights[i : i + 1]}
+        alone = recommend(
+            **{name: tf.constant(value) for name, value in one.items()}, k=tf.constant(10)
+        )
+        assert _ids(alone)[0] == _ids(answer)[i]
     every = (weights[:, :, None] * (users @ vectors.T)).max(axis=1)
     expected = np.argsort(-every, axis=1)[:, :10]
     hits = [

@@ -100,10 +100,29 @@ class ScannRetrieval(Retrieval):
         )
         rows, scores = tf.ensure_shape(rows, [None, None]), tf.ensure_shape(scores, [None, None])
         # The leaves looked into may hold fewer than k candidates: ScaNN then returns fewer
-        # columns, or NaN where other queries have more. The batch is answered exactly instead,
-        # so that k results come back whenever k exist.
-        short = (tf.shape(scores)[1] < k) | tf.reduce_any(tf.math.is_nan(scores))
-        return tf.cond(short, lambda: self._exact(queries, k), lambda: (rows, scores))
+        # columns, or NaN where other queries have more. Such queries are answered exactly, so
+        # that k results come back whenever k exist; each by itself, so that an answer, and the
+        # recall that is measured, do not depend on what else is in the batch.
+        absent = tf.maximum(0, k - tf.shape(scores)[1])
+        rows = tf.pad(rows, [[0, 0], [0, absent]])
+        scores = tf.pad(scores, [[0, 0], [0, absent]], constant_values=np.nan)
+        short = tf.reduce_any(tf.math.is_nan(scores), axis=1)  # [n]
+        return tf.cond(
+            tf.reduce_any(short),
+            lambda: self._with_exact(queries, rows, scores, short, k),
+            lambda: (rows, scores),
+        )
+
+    def _with_exact(
+        self, queries: Tensor, rows: Tensor, scores: Tensor, short: Tensor, k: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The answers with those of the `short` queries replaced by exact ones."""
+        exact_rows, exact_scores = self._exact(tf.boolean_mask(queries, short), k)
+        places = tf.where(short)
+        return (
+            tf.tensor_scatter_nd_update(rows, places, exact_rows),
+            tf.tensor_scatter_nd_update(scores, places, exact_scores),
+        )
 
     def _exact(self, queries: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         num_queries = tf.shape(queries)[0]
