@@ -84,17 +84,6 @@ def test_switched_off_features_are_not_read(switch) -> None:
     assert np.isfinite(np.asarray(tower(features))).all()
 
 
-def test_feature_dropout_leaves_features_out_in_training_only() -> None:
-    features = make_features()
-    tower = make_tower(feature_dropout=0.5)
-    plain = np.asarray(tower(features))
-    np.testing.assert_array_equal(tower(features), plain)
-    drawn = [np.asarray(tower(features, training=True)) for _ in range(3)]
-    assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
-    off = make_tower(feature_dropout=0.0)
-    np.testing.assert_allclose(off(features, training=True), off(features), atol=1e-6)
-
-
 def test_nothing_to_embed() -> None:
     with pytest.raises(ValueError, match=r"must have a feature.*Fill a column of the products"):
         make_tower(EntitySpec("product", (), 0, {}, 3))

@@ -28,13 +28,6 @@ class EntityTowerConfig(Settings):
     intermediate_dim: int = Field(2048, ge=8, description="width of a block's feed-forward layer")
     head_dim: int = Field(512, ge=8, description="hidden width of the MLP head")
     dropout: float = Field(0.0, ge=0, lt=1)
-    feature_dropout: float = Field(
-        0.1,
-        ge=0,
-        lt=1,
-        description="share of the features (an image, a text, a vector) left out of a row in "
-        "training, so that none is leaned on alone",
-    )
     text_dim: int = Field(256, ge=8, description="width of an n-gram bag")
     hash_table_size: int = Field(100_000, ge=16, description="rows of the hash-embedding table")
     num_hashes: int = Field(2, ge=1)

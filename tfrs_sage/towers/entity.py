@@ -27,10 +27,6 @@ class EntityTower(keras.layers.Layer):
     the head's output is added to that embedding before the last normalisation. The head then
     starts at zero, so that training begins where the pretrained encoder stands.
 
-    Also not in the paper: in training, `feature_dropout` of the features are masked at random. A
-    bag of n-grams can tell a small catalogue's products apart by heart; without it, that is
-    learned in place of what the images show.
-
     Args:
         spec: which features the entity has.
         config: the tower's settings.
@@ -110,7 +106,6 @@ class EntityTower(keras.layers.Layer):
             self.hidden = keras.layers.Dense(
                 config.head_dim, activation="gelu", dtype=policy, name="head_hidden"
             )
-        self.dropout_seed = keras.random.SeedGenerator(0)
         self.title_encoder = title_encoder
         self.head = keras.layers.Dense(
             embedding_dim,
@@ -156,9 +151,6 @@ class EntityTower(keras.layers.Layer):
 
     def call(self, features: Mapping[str, Any], training: bool = False) -> Tensor:
         vectors, mask = self.feature_vectors(features)
-        if training and self.config.feature_dropout:
-            drawn = keras.random.uniform(ops.shape(mask), seed=self.dropout_seed)
-            mask = ops.logical_and(mask, drawn >= self.config.feature_dropout)
         if self.config.fusion == "transformer":
             fused = self.transformer(vectors, mask, training=training)  # [B, hidden_dim]
         else:
