@@ -34,6 +34,17 @@ def test_a_stopped_training_ends_as_an_uninterrupted_one(run) -> None:
     assert [json.loads(line)["step"] for line in lines] == [3, 6, 6]
 
 
+def test_another_configuration_begins_anew_and_keeps_the_old_checkpoints(run) -> None:
+    train(run.path, run.config)
+    before = sorted(path.name for path in checkpoints(run.path / "checkpoints"))
+    changed = run.config.training.model_copy(update={"seed": 5})
+    train(run.path, run.config.model_copy(update={"training": changed}))
+    (aside,) = run.path.glob("checkpoints-*")
+    assert sorted(path.name for path in checkpoints(aside)) == before
+    lines = (run.path / "metrics" / "train.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [3, 6, 3, 6]
+
+
 def test_a_diverged_training_says_where_and_what_is_left(run) -> None:
     train(run.path, run.config)
     newest = checkpoints(run.path / "checkpoints")[-1].name

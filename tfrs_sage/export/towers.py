@@ -30,7 +30,6 @@ class ExportedQueryTower(tf.Module):
         # What a SavedModel must carry is found through attributes of modules.
         self.tokenizer = self.features.tokenizer.tokenizer
         self.kept = [variable.value for variable in self.tower.variables]
-        self.spec = assembly.specs.get("query")
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="query")])
     def __call__(self, query: Tensor) -> Tensor:
@@ -104,20 +103,6 @@ class ExportedEntityTower(tf.Module):
         }
 
 
-def trained_assembly(run_dir: Path, config: RunConfig) -> tuple[Assembly, str]:
-    """The model of the run's newest checkpoint, and that checkpoint's name.
-
-    Raises:
-        InputError: nothing has been trained.
-    """
-    newest = latest_checkpoint(run_dir / "checkpoints")
-    if newest is None:
-        raise InputError(f"{run_dir} must hold a checkpoint. Found: none. Run train first.")
-    assembly = assemble(run_dir, config)
-    restore_checkpoint(newest, assembly.model)
-    return assembly, newest.name
-
-
 def export_towers(run_dir: Path, config: RunConfig, root: Path) -> dict[str, Path]:
     """Exports `query_tower`, `product_tower` and `pin_tower`, those that the model has.
 
@@ -134,27 +119,22 @@ def export_towers(run_dir: Path, config: RunConfig, root: Path) -> dict[str, Pat
     newest = latest_checkpoint(run_dir / "checkpoints")
     if newest is None:
         raise InputError(f"{run_dir} must hold a checkpoint. Found: none. Run train first.")
-    trained = read_manifest(newest)
     names = {"query": "query_tower", "product": "product_tower", "pin": "pin_tower"}
-    source = {"checkpoint": newest.name, "fingerprint": trained["fingerprint"]}
-    done = {
-        entity: latest_version(root, name)
-        for entity, name in names.items()
-        if versions(root / name)
-        and {**read_manifest(latest_version(root, name)), **source}
-        == read_manifest(latest_version(root, name))
-    }
+    source = {"checkpoint": newest.name, "fingerprint": read_manifest(newest)["fingerprint"]}
     specs = read_manifest(run_dir / "examples")["entities"]
     assembly = None
     exported = {}
     for entity, name in names.items():
-        if entity in done:
-            exported[name] = done[entity]
-            continue
+        if versions(root / name):
+            latest = latest_version(root, name)
+            if source.items() <= read_manifest(latest).items():
+                exported[name] = latest
+                continue
         if entity not in specs:
             continue
         if assembly is None:
-            assembly, _ = trained_assembly(run_dir, config)
+            assembly = assemble(run_dir, config)
+            restore_checkpoint(newest, assembly.model)
         if entity not in assembly.model.towers:
             continue
         module = (

@@ -2,7 +2,9 @@
 
 import logging
 import math
+import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,7 @@ def train(run_dir: Path, config: RunConfig) -> dict[str, Any]:
     num_steps = config.training.steps or math.ceil(num_epochs(config) * num_pairs / per_step)
     compile_model(assembly, config, num_steps)
     belongs = {"fingerprint": training_fingerprint(run_dir, config), "num_steps": num_steps}
+    set_aside_others(run_dir / "checkpoints", belongs)
     start, newest = 0, latest_checkpoint(run_dir / "checkpoints")
     if newest is not None:
         start = restore_checkpoint(newest, assembly.model, **belongs)
@@ -96,9 +99,9 @@ def train(run_dir: Path, config: RunConfig) -> dict[str, Any]:
         Checkpoints(run_dir, start, per_step, **belongs),
         keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False),
     ]
-    batches = training_batches(run_dir, assembly, config.training, pairs, start)
     history: dict[str, list[float]] = {}
     for steps, epochs in fit_segments(start, num_steps, config.training.checkpoint_steps):
+        batches = training_batches(run_dir, assembly, config.training, pairs, start)
         result = assembly.model.fit(
             batches,
             steps_per_epoch=steps,
@@ -109,7 +112,6 @@ def train(run_dir: Path, config: RunConfig) -> dict[str, Any]:
         )
         history = result.history
         start += steps * epochs
-        batches = training_batches(run_dir, assembly, config.training, pairs, start)
     seconds = time.monotonic() - began
     summary = {
         "steps": num_steps,
@@ -120,6 +122,25 @@ def train(run_dir: Path, config: RunConfig) -> dict[str, Any]:
     }
     write_json(run_dir / "metrics" / "train.json", summary)
     return summary
+
+
+def set_aside_others(folder: Path, belongs: Mapping[str, Any]) -> None:
+    """Renames checkpoints of another configuration or of other examples: kept, not gone on with."""
+    newest = latest_checkpoint(folder)
+    if newest is None:
+        return
+    found = read_manifest(newest)
+    if all(found.get(key) == value for key, value in belongs.items()):
+        return
+    aside = folder.with_name(f"{folder.name}-{found['fingerprint']}")
+    logger.warning(
+        "%s belongs to another configuration or other examples; it is kept as %s and the "
+        "training begins anew",
+        newest,
+        aside,
+    )
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
 
 
 def fit_segments(start: int, num_steps: int, checkpoint_steps: int) -> list[tuple[int, int]]:
