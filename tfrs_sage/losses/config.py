@@ -15,6 +15,14 @@ class LossConfig(Settings):
     )
     correct_positives: bool = Field(True, description="subtract log P(p|q) from the positive")
     correct_negatives: bool = Field(True, description="subtract log Q(n) from the negatives (logQ)")
+    max_in_batch_negatives: int | None = Field(
+        None, ge=1, description="in-batch negatives of a row, at most; default: the whole sub-batch"
+    )
+    prefix_weights: dict[int, float] | None = Field(
+        None,
+        description="Matryoshka: loss weight of each prefix of the embedding, by its width "
+        "(the whole width is a prefix too); default: only the whole embedding",
+    )
     sketch_width: int = Field(2**20, ge=2, description="counters a row; a power of two")
     sketch_depth: int = Field(2, ge=1, description="rows of the count-min sketch")
     initial_temperature: float = Field(0.07, gt=0, description="exp(-log_scale) at the start")

@@ -28,6 +28,11 @@ class PreprocessConfig(Settings):
         description="pairs kept of one candidate and task (OmniSearchSage: 50 per pin, "
         "200 per product)",
     )
+    store_ngram_ids: bool = Field(
+        False,
+        description="keep the n-gram ids of every text in the records: training then looks "
+        "nothing up, the files grow",
+    )
     validation_share: float = Field(0.1, ge=0, lt=1, description="where the tables give no split")
     test_share: float = Field(0.1, ge=0, lt=1, description="where the tables give no split")
     shard_bytes: int = Field(128 * 2**20, ge=1024, description="size of an example file, at most")

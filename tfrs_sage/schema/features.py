@@ -49,6 +49,7 @@ ID = "id"
 IMAGES = "image_embeddings"  # float16 bytes, `[num_images, 256]`
 QUERY_PREFIX = "query/"
 CANDIDATE_PREFIX = "candidate/"
+NEGATIVE_PREFIX = "negative/"  # of a mined hard negative, in the pairs that have one
 VECTOR_SUFFIX = "_embedding"  # float16 bytes, `[dim]`
 
 _TASK = re.compile(r"^(search|pin|product)/(product|pin|query)/([^/\s]+)$")

@@ -33,6 +33,24 @@ class TrainingConfig(Settings):
     )
     batch_size: int = Field(256, ge=2, description="pairs a step, over all tasks")
     random_negatives: int = Field(128, ge=1, description="random candidates a step and entity")
+    hard_negatives: bool = Field(
+        False, description="train on the pairs that `mine-negatives` gave a hard negative each"
+    )
+    initial_weights: Path | None = Field(
+        None, description="checkpoint folder of a run of the same towers to start from"
+    )
+    chunks: int = Field(
+        1,
+        ge=1,
+        description="parts in which the towers see a batch, for batches that do not fit in memory; "
+        "the gradient stays that of the whole batch",
+    )
+    strategy: Literal["auto", "one", "mirrored", "multi_worker"] = Field(
+        "auto",
+        description="devices: one; all of this machine; all of TF_CONFIG's workers; "
+        "'auto': mirrored where there are two GPUs or more",
+    )
+    optimizer: Literal["adamw", "lamb"] = "adamw"
     epochs: float | None = Field(
         None,
         gt=0,
@@ -49,6 +67,7 @@ class TrainingConfig(Settings):
     clip_norm: float = Field(1.0, gt=0, description="of all gradients together")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     checkpoint_steps: int = Field(200, ge=1, description="steps between checkpoints")
+    log_steps: int = Field(20, ge=1, description="steps between lines of metrics/train.jsonl")
     shuffle_buffer: int = Field(8192, ge=1, description="records of a task in the shuffle")
     seed: int = 0
 
