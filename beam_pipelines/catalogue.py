@@ -9,7 +9,13 @@ import numpy as np
 from beam_pipelines.records import Record
 from beam_pipelines.rejects import REJECTS, count, dead_letter, reject_row
 from beam_pipelines.tables import RowBatch, rows_of
-from tfrs_sage.schema.features import ENTITY_TEXTS, ID, IMAGES, MAX_IMAGES, VECTOR_SUFFIX
+from tfrs_sage.schema.features import (
+    ENTITY_TEXTS,
+    ID,
+    IMAGES,
+    MAX_IMAGES,
+    VECTOR_SUFFIX,
+)
 from tfrs_sage.schema.rows import Problem, check_row
 from tfrs_sage.schema.tables import TABLES
 from tfrs_sage.vision import image_encoder

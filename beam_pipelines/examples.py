@@ -15,14 +15,11 @@ from typing import Any
 import apache_beam as beam
 
 from beam_pipelines.engagements import Pair
-from beam_pipelines.records import Record, prefixed, seeded_key, serialize
+from beam_pipelines.records import EntityKey, Record, prefixed, seeded_key, serialize
 from beam_pipelines.rejects import REJECTS, dead_letter, reject_row
 from tfrs_sage.schema.features import CANDIDATE_PREFIX, ID, QUERY_PREFIX, Task
 from tfrs_sage.schema.rows import Problem
 from tfrs_sage.schema.tables import ENTITY_TABLE
-
-# (entity, id): what records and pairs are joined by.
-EntityKey = tuple[str, str]
 
 
 def text_record(text: str) -> Record:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from beam_pipelines.catalogue import ENTITY_TABLES
 from beam_pipelines.records import collect, files_of
 from beam_pipelines.rejects import reasons_of
 from tfrs_sage.artefacts import MANIFEST, file_sha256, fingerprint, write_json
@@ -18,7 +19,8 @@ from tfrs_sage.schema.features import (
 )
 
 HALF_BYTES = 2  # vectors are stored as float16
-VOCABULARIES = ("unigram", "bigram", "char_trigram", "wordpiece")
+NGRAMS = ("unigram", "bigram", "char_trigram")
+VOCABULARIES = (*NGRAMS, "wordpiece")
 
 
 def write_manifests(
@@ -34,8 +36,9 @@ def write_manifests(
         The summary of the job.
     """
     left = collect(folders["catalogue"])
+    stored = ngram_fingerprint(folders["vocabulary"]) if config.store_ngram_ids else None
     specs = {
-        value["entity"]: entity_spec(value["entity"], value["fields"], value["count"])
+        value["entity"]: entity_spec(value["entity"], value["fields"], value["count"], stored)
         for value in sorted((v for v in left if "entity" in v), key=lambda v: v["entity"])
     }
     catalogue_files = files_of(value for value in left if "file" in value)
@@ -76,7 +79,9 @@ def write_manifests(
     }
 
 
-def entity_spec(entity: str, sizes: Mapping[str, int], count: int) -> EntitySpec:
+def entity_spec(
+    entity: str, sizes: Mapping[str, int], count: int, ngram_vocabulary: str | None = None
+) -> EntitySpec:
     """The spec of an entity from the largest size in bytes of each field of its records."""
     return EntitySpec(
         entity,
@@ -88,14 +93,20 @@ def entity_spec(entity: str, sizes: Mapping[str, int], count: int) -> EntitySpec
             if name.endswith(VECTOR_SUFFIX)
         },
         count,
+        ngram_vocabulary if entity in ENTITY_TABLES else None,
     )
 
 
+def ngram_fingerprint(vocabulary: Path) -> str:
+    """What n-gram ids are bound to: 16 hex digits of the three n-gram vocabularies."""
+    return fingerprint([file_sha256(vocabulary / f"{kind}.txt") for kind in NGRAMS])
+
+
 def schema_hash(specs: Mapping[str, EntitySpec]) -> str:
-    """16 hex digits of what readers must agree on: fields and widths, not counts."""
+    """16 hex digits of what readers must agree on: fields and widths, not counts or stored ids."""
     shapes = {entity: spec.to_json() for entity, spec in specs.items()}
     for shape in shapes.values():
-        del shape["count"]
+        del shape["count"], shape["ngram_vocabulary"]
     return fingerprint(shapes)
 
 
@@ -145,8 +156,14 @@ def write_vocabulary(folder: Path, config: PreprocessConfig, schema: str) -> dic
         path = folder / f"{kind}.txt"
         sizes[kind] = path.read_bytes().count(b"\n")
         files[path.name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-    manifest = {"schema_hash": schema, "sizes": sizes, "min_count": config.min_count}
-    write_json(folder / MANIFEST, {**manifest, "files": files})
+    manifest = {
+        "schema_hash": schema,
+        "ngram_vocabulary": ngram_fingerprint(folder),
+        "sizes": sizes,
+        "min_count": config.min_count,
+        "files": files,
+    }
+    write_json(folder / MANIFEST, manifest)
     return sizes
 
 

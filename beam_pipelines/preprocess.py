@@ -20,11 +20,16 @@ from typing import Any
 import apache_beam as beam
 
 from beam_pipelines import options
-from beam_pipelines.catalogue import ENTITY_TABLES, DescribeEntity, MakeCatalogue
+from beam_pipelines.catalogue import (
+    ENTITY_TABLES,
+    DescribeEntity,
+    MakeCatalogue,
+)
 from beam_pipelines.engagements import MakePairs, Pair
 from beam_pipelines.examples import JoinExamples, text_record
 from beam_pipelines.local_runner import pipeline_options
 from beam_pipelines.manifests import write_manifests
+from beam_pipelines.ngram_ids import AddNgramIds
 from beam_pipelines.records import Record, WriteShards, leave, seeded_key, serialize
 from beam_pipelines.rejects import WriteRejects, job_counts, require_few, write_summary
 from beam_pipelines.tables import ReadTable
@@ -116,12 +121,17 @@ def run_pipeline(
         | "DistinctTexts" >> beam.Distinct()
         | "TextRecords" >> beam.Map(lambda text: (text, text_record(text)))
     )
-    catalogue = [
+    queries = records.pop("query") | "Keyed_query" >> beam.Map(keyed, "query")
+    entities = [
         collection | f"Keyed_{entity}" >> beam.Map(keyed, entity)
         for entity, collection in records.items()
-    ] | "Catalogue" >> beam.Flatten()
-    joinable = catalogue | "Entities" >> beam.Filter(lambda element: element[0][0] != "query")
-    examples, bad = {"pairs": pairs, "records": joinable} | "Join" >> JoinExamples(config.seed)
+    ] | "Entities" >> beam.Flatten()
+    written = _write_vocabularies((entities, queries), folders, config)
+    if config.store_ngram_ids:
+        add = AddNgramIds(folders["vocabulary"])
+        entities = entities | "NgramIds" >> beam.ParDo(add, beam.pvalue.AsList(written))
+    catalogue = (entities, queries) | "Catalogue" >> beam.Flatten()
+    examples, bad = {"pairs": pairs, "records": entities} | "Join" >> JoinExamples(config.seed)
     letters.append(bad)
     _ = examples | "WriteExamples" >> WriteShards(folders["examples"], config.shard_bytes)
     _write_catalogue(catalogue, folders, config)
@@ -139,7 +149,7 @@ def run_pipeline(
 def _write_catalogue(
     catalogue: beam.PCollection, folders: dict[str, Path], config: PreprocessConfig
 ) -> None:
-    """The sinks of the catalogue: its shards, its description, the vocabularies of its texts."""
+    """The sinks of the catalogue: its shards and its description."""
     _ = (
         catalogue
         | "CatalogueEntries" >> beam.Map(catalogue_entry, config.seed)
@@ -151,8 +161,15 @@ def _write_catalogue(
         | "Describe" >> beam.CombinePerKey(DescribeEntity())
         | "LeaveEntities" >> beam.Map(leave_entity, folders["catalogue"])
     )
-    _ = (
-        catalogue
+
+
+def _write_vocabularies(
+    parts: tuple[beam.PCollection, ...], folders: dict[str, Path], config: PreprocessConfig
+) -> beam.PCollection:
+    """Writes the vocabularies of all texts; what comes out comes when they are written."""
+    return (
+        parts
+        | "AllTexts" >> beam.Flatten()
         | "OnlyRecords" >> beam.Values()
         | "ShareTexts" >> beam.Reshuffle()
         | "Vocabularies" >> WriteVocabularies(folders["vocabulary"], config)

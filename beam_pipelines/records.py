@@ -16,6 +16,7 @@ from tfrs_sage.artefacts import file_sha256
 # A record between the steps: its non-empty fields in a fixed order. Small to ship, and made into
 # a tf.train.Example only where it is written.
 Record = tuple[tuple[str, bytes], ...]
+EntityKey = tuple[str, str]  # (entity, id): what records and pairs are joined by
 # What is written: (sort key, serialized tf.train.Example).
 Entry = tuple[bytes, bytes]
 STATISTICS = ".files"  # sub-folder in which writers leave what they wrote, for the manifest

@@ -70,11 +70,11 @@ def texts_of(record: Record) -> list[bytes]:
 
 
 class WriteVocabularies(beam.PTransform):
-    """Record -> nothing: writes `<kind>.txt` under `folder`, most frequent token first.
+    """Record -> an element for each `<kind>.txt` under `folder`, after it has been written.
 
-    Equally frequent tokens are in the order of their code points. N-grams seen less often than
-    `min_count` are left out; the words and marks for WordPiece are left for the job's end with
-    their counts, the rare ones too.
+    The most frequent token comes first, equally frequent ones in the order of their code points.
+    N-grams seen less often than `min_count` are left out; the words and marks for WordPiece are
+    left for the job's end with their counts, the rare ones too.
     """
 
     def __init__(self, folder: Path, config: PreprocessConfig) -> None:
@@ -94,16 +94,17 @@ class WriteVocabularies(beam.PTransform):
             | "CountTokens" >> beam.ParDo(CountTokens())
             | "SumTokens" >> beam.CombinePerKey(sum)
         )
+        written = []
         for kind, limit in self._limits.items():
             # Words stay with the rare ones, for WordPiece; the writer leaves them out.
             least = self._min_count if kind in ("bigram", "char_trigram") else 1
-            _ = (
+            written.append(
                 counts
                 | f"Rank_{kind}" >> beam.FlatMap(ranked, kind, least)
                 | f"Top_{kind}" >> beam.CombineGlobally(KeepLeast(limit))
                 | f"Write_{kind}" >> beam.Map(write_tokens, self._folder, kind, self._min_count)
             )
-        return counts
+        return written | "Written" >> beam.Flatten()
 
 
 def ranked(

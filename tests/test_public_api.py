@@ -19,7 +19,7 @@ SIGNATURES = {
     "tfrs_sage.index.load_index": "(folder)",
     "tfrs_sage.losses.retrieval_losses": (
         "(mode, query, positive, query_ids, positive_ids, log_scale, in_batch, random=None, "
-        "log_p=None, weights=None)"
+        "log_p=None, weights=None, own=None)"
     ),
 }
 

@@ -116,6 +116,7 @@ def test_manifest_is_what_is_there(clean_run: Run, room: str) -> None:
         "max_images": 2,
         "vectors": {"graph_embedding": 3},
         "count": 4,
+        "ngram_vocabulary": None,
     }
     other = read_manifest(run / ("catalogue" if room == "examples" else "examples"))
     assert other["schema_hash"] == manifest["schema_hash"]

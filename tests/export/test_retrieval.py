@@ -167,6 +167,49 @@ def test_a_tower_of_another_width_is_refused(tmp_path) -> None:
         export_retrieval(KeywordTower(tmp_path), np.eye(3), ["a", "b", "c"], tmp_path)
 
 
+def test_a_prefix_answers_as_brute_force_over_the_cut_vectors(tmp_path) -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(40, 4)).astype("f4")
+    ids = [f"p{i}" for i in range(40)]
+    path = export_retrieval(
+        KeywordTower(tmp_path), vectors, ids, tmp_path, prefix=2, probe_queries=["red green blue"]
+    )
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert (manifest["prefix"], manifest["dimension"], manifest["embedding_dim"]) == (2, 2, 4)
+    signatures = tf.saved_model.load(str(path)).signatures
+    k = tf.constant(7)
+
+    def unit(given: np.ndarray) -> np.ndarray:
+        return given[..., :2] / np.linalg.norm(given[..., :2], axis=-1, keepdims=True)
+
+    def check(answer, scores: np.ndarray) -> None:
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :7]
+        assert answer["product_id"].numpy().tolist() == [[b"p%d" % i for i in r] for r in best]
+        found = np.take_along_axis(scores, best, axis=1)
+        np.testing.assert_allclose(answer["score"], found, atol=1e-6)
+
+    # "blue" lies behind the prefix: only red and green are left of it.
+    queries = np.float32([[1, 1, 1, 0], [1, 0, 0, 0]])
+    answer = signatures["search"](query=tf.constant(["red green blue", "red"]), k=k)
+    check(answer, unit(queries) @ unit(vectors).T)
+    rows = [4, 17]
+    scores = unit(vectors[rows]) @ unit(vectors).T
+    scores[[0, 1], rows] = -np.inf
+    check(signatures["similar"](product_id=tf.constant(["p4", "p17"]), k=k), scores)
+    users = rng.normal(size=(2, 3, 4)).astype("f4")  # as wide as the towers' embeddings
+    weights = np.float32([[1, 0.5, 2], [1, 1, 0.1]])
+    answer = signatures["recommend"](embedding=tf.constant(users), weight=weights, k=k)
+    check(answer, (weights[:, :, None] * (unit(users) @ unit(vectors).T)).max(axis=1))
+
+
+def test_the_whole_width_as_a_prefix_changes_nothing(tmp_path) -> None:
+    with retrieval_module(KeywordTower(tmp_path), VECTORS, IDS, prefix=4) as module:
+        answer = module.search(tf.constant(["RED sofa"]), tf.constant(3))
+    assert answer["score"].numpy().tolist() == [[6, 4, 4]]  # and not cosines
+    with pytest.raises(InputError, match=r"1 to 4, the width of the embeddings\. Received: 5"):
+        export_retrieval(KeywordTower(tmp_path), VECTORS, IDS, tmp_path, prefix=5)
+
+
 def test_every_op_is_on_a_stock_server(exported, tmp_path) -> None:
     report = check_ops(exported)
     assert report.missing == () and report.loads_on_stock_server

@@ -119,3 +119,25 @@ def test_two_exports_in_one_process_keep_apart(tmp_path) -> None:
     for model, best in zip(models, (4.0, -0.0), strict=True):
         answer = model.signatures["search"](query=tf.constant(["blue"]), k=tf.constant(1))
         assert answer["score"].numpy()[0, 0] == best
+
+
+def test_a_prefix_answers_as_retrieval_does(tmp_path) -> None:
+    vectors, ids = _clustered(500), [f"p{i}" for i in range(500)]
+    path = export_retrieval_scann(
+        KeywordTower(tmp_path), vectors, ids, tmp_path, prefix=3, check=False
+    )
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert (manifest["prefix"], manifest["embedding_dim"]) == (3, 4)
+    signatures = tf.saved_model.load(str(path)).signatures
+    users = {"embedding": tf.constant(vectors[None, :2]), "weight": tf.constant([[1.0, 0.5]])}
+    requests = {
+        "search": {"query": tf.constant(["red sofa", "blue"])},
+        "similar": {"product_id": tf.constant(["p7", "p123"])},
+        "recommend": users,
+    }
+    with retrieval_module(KeywordTower(tmp_path), vectors, ids, prefix=3) as exact:
+        for name, request in requests.items():
+            found = signatures[name](**request, k=tf.constant(9))
+            expected = getattr(exact, name)(**request, k=tf.constant(9))
+            assert _ids(found) == _ids(expected), name
+            np.testing.assert_allclose(found["score"], expected["score"], atol=1e-6)

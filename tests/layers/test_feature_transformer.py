@@ -1,8 +1,10 @@
 import keras
+import keras_hub
 import numpy as np
 import pytest
 
 from tfrs_sage.layers import FeatureTransformer
+from tfrs_sage.layers.read_out_block import ReadOutBlock
 
 
 @pytest.fixture
@@ -41,3 +43,40 @@ def test_mixed_precision(policy) -> None:
     output = layer(FEATURES, np.ones((3, 5), bool))
     assert output.dtype == policy.removeprefix("mixed_")
     assert layer.cls.dtype == "float32"
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_equal_to_whole_blocks_read_at_the_first_token(num_layers) -> None:
+    """The oracle: keras-hub's blocks over all tokens, with the same weights."""
+    keras.utils.set_random_seed(1)
+    layer = FeatureTransformer(8, 2, num_layers=num_layers, intermediate_dim=16)
+    mask = np.array([[True] * 5, [False, True, True, False, True], [False] * 5])
+    layer(FEATURES, mask)
+    layer.set_weights([w + np.random.normal(0, 0.3, w.shape) for w in layer.get_weights()])
+    output = layer(FEATURES, mask)
+    cls = np.broadcast_to(layer.cls.numpy(), (3, 1, 8))
+    sequence = np.concatenate([cls, FEATURES], axis=1)
+    present = np.concatenate([np.ones((3, 1), bool), mask], axis=1)
+    for block in [*layer.blocks, layer.read_out]:
+        whole = keras_hub.layers.TransformerEncoder(16, 2, activation="gelu", normalize_first=True)
+        whole.build(sequence.shape)
+        assert [w.shape for w in whole.weights] == [w.shape for w in block.weights]
+        whole.set_weights(block.get_weights())
+        sequence = whole(sequence, padding_mask=present)
+    np.testing.assert_allclose(output, layer.norm(sequence)[:, 0], atol=1e-5)
+
+
+def test_weights_are_named_as_in_keras_hubs_block() -> None:
+    whole = keras_hub.layers.TransformerEncoder(16, 2, name="block")
+    whole.build((None, None, 8))
+    block = ReadOutBlock(2, 16, name="block")
+    block.build((None, None, 8))
+    assert [w.path for w in block.weights] == [w.path for w in whole.weights]
+
+
+def test_dropout_only_in_training() -> None:
+    layer = FeatureTransformer(8, 2, intermediate_dim=16, dropout=0.5)
+    mask = np.ones((3, 5), bool)
+    quiet = np.asarray(layer(FEATURES, mask))
+    np.testing.assert_array_equal(quiet, layer(FEATURES, mask))
+    assert not np.allclose(quiet, layer(FEATURES, mask, training=True))

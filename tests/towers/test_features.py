@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_sage.schema.features import EntitySpec
-from tfrs_sage.towers.features import concatenate_features, parse_records
+from tfrs_sage.towers.features import EntityFeatures, concatenate_features, parse_records
 
 SPEC = EntitySpec("product", ("title",), 3, {"graph_embedding": 2}, 2)
 
@@ -37,6 +37,30 @@ def test_prefix_picks_one_side_of_a_pair() -> None:
     serialized = tf.constant([record("candidate/", id=b"c", title=b"sofa")])
     assert parse_records(serialized, SPEC, "candidate/")["title"].numpy() == [b"sofa"]
     assert parse_records(serialized, SPEC, "query/")["title"].numpy() == [b""]
+
+
+def test_stored_ids_are_taken_in_place_of_the_texts() -> None:
+    spec = EntitySpec("product", ("title", "brand"), 0, {}, 3, "fingerprint")
+    ids = {"title/ngrams": [7, 2**24], "brand/ngrams": [5]}
+    data = {name: np.array(values, "<u4").tobytes() for name, values in ids.items()}
+    serialized = tf.constant(
+        [
+            record(id=b"a", title=b"red", **{"brand/ngrams": data["brand/ngrams"]}),
+            record(id=b"b"),
+            record(id=b"c", title=b"sofa", **data),
+        ]
+    )
+    raw = parse_records(serialized, spec, stored_ngrams=True)
+    assert raw["title"].numpy().tolist() == [b"red", b"", b"sofa"] and "brand" not in raw
+
+    def never(texts):
+        raise AssertionError("looked up although the ids are stored")
+
+    features = EntityFeatures(spec, never)(raw)
+    assert features["text_tokens"].numpy().tolist() == [5, 7, 2**24, 5]
+    assert features["text_lengths"].numpy().tolist() == [[0, 1], [0, 0], [2, 1]]
+    # Unless it is asked for, a reader sees the texts: exported towers take any records.
+    assert parse_records(serialized, spec).keys() == {"id", "title", "brand"}
 
 
 def test_concatenated_rows_keep_their_values_and_get_padding() -> None:

@@ -3,9 +3,11 @@ import tracemalloc
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
 
-from tfrs_sage.users import clustering, ward
-from tfrs_sage.users.distances import centred, repair, squared_distances
+from tfrs_sage.users import distances, medoids, ward, ward_many
+from tfrs_sage.users.clustering import complete
+from tfrs_sage.users.distances import squared_distances
 
 
 def scipy_labels(vectors, threshold):
@@ -77,42 +79,64 @@ def test_equals_scipy_on_adversarial_inputs(vectors):
         np.testing.assert_array_equal(ward(vectors, cut), scipy_labels(vectors, cut))
 
 
-@pytest.mark.parametrize("cut", [1.0, 10.0, 30.0, 1e9, np.inf])
-def test_chain_and_rounds_give_the_same_clusters(monkeypatch, cut):
-    vectors = interests(250, 16, seed=9, noise=0.7)
-    mixed = ward(vectors, cut)
-    monkeypatch.setattr(clustering, "ROUND_SHARE", 0)
-    chain_only = ward(vectors, cut)
-    monkeypatch.setattr(clustering, "ROUND_SHARE", len(vectors))
-    rounds_only = ward(vectors, cut)
-    np.testing.assert_array_equal(chain_only, mixed)
-    np.testing.assert_array_equal(rounds_only, mixed)
+def with_copies(vectors, share, seed):
+    """`vectors` with a share of the rows written over by copies of others."""
+    random = np.random.default_rng(seed)
+    copies = random.integers(len(vectors), size=int(share * len(vectors)))
+    vectors = vectors.copy()
+    vectors[random.permutation(len(vectors))[: len(copies)]] = vectors[copies]
+    return vectors
 
 
-def test_small_blocks_change_nothing(monkeypatch):
-    vectors = interests(150, 16, seed=10, noise=0.7)
+@pytest.mark.parametrize("share", [0.05, 0.9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equals_scipy_with_items_acted_on_again(share, dtype):
+    vectors = with_copies(interests(300, 32, 11, 0.5), share, 12).astype(dtype)
+    heights = np.sort(linkage(vectors.astype(np.float64), "ward")[:, 2]) ** 2
+    for position in np.flatnonzero(np.diff(heights) > 1e-3 * heights[1:])[::9]:
+        cut = (heights[position] + heights[position + 1]) / 2
+        np.testing.assert_array_equal(ward(vectors, cut), scipy_labels(vectors, cut))
+
+
+def test_thousands_of_actions_equal_scipy():
+    vectors = with_copies(interests(3000, 32, 13, 0.2), 0.1, 14).astype(np.float32)
+    heights = np.sort(linkage(vectors.astype(np.float64), "ward")[:, 2]) ** 2
+    position = 2700 + np.argmax(np.diff(heights[2700:2990]))
+    cut = (heights[position] + heights[position + 1]) / 2
+    np.testing.assert_array_equal(ward(vectors, cut), scipy_labels(vectors, cut))
+
+
+@pytest.mark.parametrize("name, value", [("BLOCK_ROWS", 7), ("NEAR_PAIRS", -1)])
+def test_blocks_and_care_change_nothing(monkeypatch, name, value):
+    vectors = with_copies(interests(150, 16, 10, 0.7), 0.1, 0)
     expected = ward(vectors, 10.0)
-    monkeypatch.setattr(clustering, "BLOCK_ELEMENTS", 300)
+    assert 1 < expected.max() < 100
+    monkeypatch.setattr(distances, name, value)
     np.testing.assert_array_equal(ward(vectors, 10.0), expected)
 
 
-def test_lance_williams_is_the_distance_of_centroids():
-    random = np.random.default_rng(3)
-    parts = [random.normal(size=(size, 5)) for size in (4, 3, 6)]
+def test_many_users_are_each_user():
+    groups = [interests(size, 16, size, 0.5) for size in (30, 2, 57, 300)]
+    groups += [np.zeros((0, 16)), groups[0][:1], groups[0] * 1e30, with_copies(groups[3], 0.5, 1)]
+    for threshold in (0.0, 8.0, np.inf):
+        for vectors, labels in zip(groups, ward_many(groups, threshold), strict=True):
+            np.testing.assert_array_equal(labels, ward(vectors, threshold))
+    assert ward_many([], 1.0) == []
 
-    def between(left, right):
-        harmonic = 2 * len(left) * len(right) / (len(left) + len(right))
-        return harmonic * np.sum((left.mean(axis=0) - right.mean(axis=0)) ** 2)
 
-    first, second, other = parts
-    united = clustering._lance_williams(
-        np.array([between(first, other)]),
-        np.array([between(second, other)]),
-        np.array([between(first, second)]),
-        *(np.array([float(len(part))]) for part in parts),
-    )
-    expected = between(np.concatenate([first, second]), other)
-    np.testing.assert_allclose(united, [expected], rtol=1e-12)
+@pytest.mark.parametrize("num_actions", [2, 60, 400])
+def test_complete_linkage_equals_scipy(num_actions):
+    vectors = interests(num_actions, 16, num_actions, 0.6).astype(np.float32)
+    merges = linkage(vectors.astype(np.float64), "complete")
+    heights = merges[:, 2] ** 2
+    for position in range(0, len(heights) - 1, max(1, num_actions // 9)):
+        cut = (heights[position] + heights[position + 1]) / 2
+        flat = fcluster(merges, np.sqrt(cut), "distance")
+        names = {}
+        expected = [names.setdefault(one, len(names)) for one in flat.tolist()]
+        assert complete(vectors, cut).tolist() == expected
+    assert complete([[0.0], [1.0], [2.0]], 1.0).tolist()[0] == 0
+    assert set(complete(vectors, np.inf)) == {0}
 
 
 def test_number_of_actions_at_the_ends():
@@ -176,27 +200,23 @@ def test_vectors_must_be_a_matrix():
         ward([0.0, 1.0], 1.0)
 
 
-def test_distances_are_right_to_their_own_size():
+@pytest.mark.parametrize("noise", [1e-5, 1e-3, 1.0])
+def test_distances_are_right_to_their_own_size(noise):
     # Two tight groups: the plain product loses all digits of the small distances.
-    vectors = np.concatenate([interests(30, 64, 0, 1e-5), 50 + interests(30, 64, 1, 1e-5)])
-    points, scale = centred(vectors)
-    matrix, has_near = squared_distances(points)
-    assert has_near
-    repair(matrix, points)
-    for row in range(60):
-        for column in range(row):
-            expected = np.sum((vectors[row] - vectors[column]) ** 2)
-            np.testing.assert_allclose(matrix[row, column] * scale**2, expected, rtol=5e-5)
-    np.testing.assert_array_equal(matrix, matrix.T)
+    vectors = np.concatenate([interests(30, 64, 0, noise), 50 + interests(30, 64, 1, noise)])
+    vectors[7] = vectors[31]
+    found, scale = squared_distances(vectors)
+    np.testing.assert_allclose(found * scale**2, pdist(vectors, "sqeuclidean"), rtol=5e-5)
+    assert np.count_nonzero(found == 0) == np.count_nonzero(pdist(vectors) == 0)
 
 
-@pytest.mark.parametrize("dim", [2, 64])
-def test_memory_is_two_matrices(dim):
-    vectors = np.random.default_rng(0).normal(size=(800, dim)).astype(np.float32)
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.9])
+def test_memory_is_within_two_matrices(share):
+    vectors = with_copies(np.random.default_rng(0).normal(size=(2000, 16)), share, 1)
+    vectors = vectors.astype(np.float32)
     ward(vectors[:10], np.inf)
     tracemalloc.start()
-    ward(vectors, np.inf)
+    medoids(vectors, ward(vectors, 20.0))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    blocks = 4 * 8 * clustering.BLOCK_ELEMENTS
-    assert peak < 2 * 4 * 800**2 + blocks
+    assert peak < 2 * 4 * 2000**2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfrs_sage.users import importance, medoids
+from tfrs_sage.users import importance, medoids, medoids_many, ward
 
 
 def test_hand_worked_medoids():
@@ -27,6 +27,39 @@ def test_earliest_row_wins_a_tie():
     labels = np.tile(np.arange(200), 2)
     assert medoids(vectors, labels).tolist() == list(range(200))
     assert medoids(np.ones((4, 3)), [0, 0, 0, 0]).tolist() == [0]
+
+
+def brute(vectors, labels):
+    """The definition, over all pairs, in float64."""
+    found = []
+    for label in range(labels.max() + 1):
+        rows = np.flatnonzero(labels == label)
+        inside = vectors[rows].astype(np.float64)
+        sums = [np.sum((inside - one) ** 2) for one in inside]
+        found.append(rows[np.flatnonzero(sums <= min(sums) + 1e-12 * max(sums))[0]])
+    return found
+
+
+@pytest.mark.parametrize("noise", [1.0, 1e-4, 0.0])
+def test_float32_that_cannot_tell_is_not_asked(noise):
+    # Unit vectors in a cluster as wide as `noise`: at 1e-4 products in float32 are all rounding.
+    random = np.random.default_rng(2)
+    labels = random.integers(8, size=200)
+    vectors = np.eye(8, 64)[labels] + noise * random.normal(size=(200, 64))
+    vectors[11] = vectors[140]
+    for given in (vectors, vectors.astype(np.float32), vectors * 1e25, vectors * 1e-25):
+        assert medoids(given, labels).tolist() == brute(given, labels)
+
+
+def test_many_users_are_each_user():
+    random = np.random.default_rng(3)
+    groups = [random.normal(size=(size, 8)) for size in (1, 40, 0, 150, 700, 3, 90, 2)]
+    labels = [ward(vectors, 20.0) for vectors in groups]
+    found = medoids_many(groups, labels)
+    assert len(found) == len(groups)
+    for vectors, label, rows in zip(groups, labels, found, strict=True):
+        np.testing.assert_array_equal(rows, medoids(vectors, label))
+    assert medoids_many([], []) == []
 
 
 def test_medoids_of_nothing():

@@ -1,5 +1,8 @@
 """`tfrs-sage ablate`: what each part of the model gives."""
 
+import json as jsonlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +11,7 @@ import typer
 from tfrs_sage.cli.options import DirOption, SetOption
 from tfrs_sage.cli.output import JsonOption, emit
 
-SHARED = ("examples", "catalogue", "vocabulary")
+SHARED = ("examples", "catalogue", "vocabulary", "mined")
 
 
 def variant_run(parent: Any, folder: Path, settings: list[str]) -> Any:
@@ -18,7 +21,7 @@ def variant_run(parent: Any, folder: Path, settings: list[str]) -> Any:
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
-        if not (folder / name).exists():
+        if (parent.path / name).exists() and not (folder / name).exists():
             (folder / name).symlink_to((parent.path / name).resolve())
     config = load_config("base", parent.path / "config.yaml", settings)
     run = RunFolder(folder, config)
@@ -26,17 +29,40 @@ def variant_run(parent: Any, folder: Path, settings: list[str]) -> Any:
     return run
 
 
+def outcome_of(run: Any, split: str, groups: Mapping[str, list[str]]) -> tuple[Any, Any]:
+    """Trains a variant unless that is done; its figures and what its training noted.
+
+    The tasks that it was not trained on are left out, and so is a group that has one of them.
+    """
+    from tfrs_sage.artefacts import read_manifest
+    from tfrs_sage.report.evaluate_run import evaluate_run
+    from tfrs_sage.training.assemble import chosen_tasks
+
+    for step in ("train", "towers", "embed"):
+        run.do(step, skip_done=True)
+    trained = set(chosen_tasks(run.config, read_manifest(run.path / "examples")["tasks"]))
+    whole = {name: members for name, members in groups.items() if trained.issuperset(members)}
+    figures = evaluate_run(run.path, run.root, split, whole, tasks=trained)
+    noted = jsonlib.loads((run.path / "metrics" / "train.json").read_text(encoding="utf-8"))
+    return figures, noted
+
+
 def summary_table(plan: str, summary: dict[str, Any]) -> Any:
-    """Variants as rows, groups of tasks as columns, Recall@10 with the spread over the seeds."""
+    """Variants as rows; Recall@10 of groups and tasks with the spread over the seeds, seconds."""
     from rich.table import Table
 
+    from tfrs_sage.report.ablation import columns
+
+    shown = columns(summary)
     table = Table(title=f"ablation {plan}: Recall@10 over all candidates")
     table.add_column("variant")
-    for group in next(iter(summary.values())):
-        table.add_column(group, justify="right")
-    for variant, groups in summary.items():
-        cells = [f"{one['recall@10']:.3f} ±{one['std']:.3f}" for one in groups.values()]
-        table.add_row(variant, *cells)
+    for kind, name in shown:
+        table.add_column(f"{name} (all)" if kind == "groups" else name, justify="right")
+    table.add_column("train s", justify="right")
+    for variant, one in summary.items():
+        found = [one[kind].get(name) for kind, name in shown]
+        cells = [f"{cell['recall@10']:.3f} ±{cell['std']:.3f}" if cell else "-" for cell in found]
+        table.add_row(variant, *cells, f"{one['train_seconds']:.0f}")
     return table
 
 
@@ -50,30 +76,43 @@ def ablate(
 ) -> None:
     """Train the variants of a plan on a preprocessed run, equally long, and print one table.
 
-    Each variant is a run folder under RUN/ablations; those that are done are not trained again.
+    The first variant is the reference: the others take as many steps of as many pairs. Each is a
+    run folder under RUN/ablations; those that are done are not trained again.
     """
     from tfrs_sage.artefacts import read_manifest, write_json
     from tfrs_sage.cli.run_folder import RunFolder
-    from tfrs_sage.report.ablation import read_plan, summarise, task_groups
-    from tfrs_sage.report.evaluate_run import evaluate_run
+    from tfrs_sage.report.ablation import (
+        Outcome,
+        read_plan,
+        summarise,
+        task_groups,
+        variant_settings,
+    )
+    from tfrs_sage.training.assemble import chosen_tasks
+    from tfrs_sage.training.config import load_config
 
     parent = RunFolder.open(dir)
     counts = read_manifest(dir / "examples")["tasks"]
-    groups = task_groups([name for name in sorted(counts) if counts[name].get(split)])
-    results: dict[str, list[Any]] = {}
-    for variant, changes in read_plan(plan).items():
+    config = load_config("base", dir / "config.yaml", set or ())
+    tested = [name for name in chosen_tasks(config, counts) if counts[name].get(split)]
+    groups = task_groups(tested)
+    outcomes: dict[str, Outcome] = {}
+    reference = None
+    for variant, changes in read_plan(plan, {n: counts[n]["train"] for n in tested}).items():
+        outcome = outcomes.setdefault(variant, Outcome())
         for seed in range(seeds):
-            name = f"{variant.replace(' ', '').replace(',', '-').replace('+', '-')}-{seed}"
-            settings = [*(set or ()), *(f"{k}={v}" for k, v in changes.items())]
+            settings = [*(set or ()), *variant_settings(changes, reference)]
+            name = re.sub(r"[^\w.]+", "-", f"{variant}-{seed}")
             run = variant_run(
                 parent,
                 dir / "ablations" / Path(plan).stem / name,
                 [*settings, f"training.seed={seed}"],
             )
-            for step in ("train", "towers", "embed"):
-                run.do(step, skip_done=True)
-            figures = evaluate_run(run.path, run.root, split, groups)
-            results.setdefault(variant, []).append(figures["groups"])
-    summary = summarise(results)
-    write_json(dir / "metrics" / f"ablation-{Path(plan).stem}.json", summary)
-    emit({"plan": plan, "split": split, "variants": summary}, json, summary_table(plan, summary))
+            figures, noted = outcome_of(run, split, groups)
+            reference = reference or noted
+            outcome.figures.append(figures)
+            outcome.trainings.append(noted)
+    summary = summarise(outcomes)
+    result = {"plan": plan, "split": split, "variants": summary}
+    write_json(dir / "metrics" / f"ablation-{Path(plan).stem}.json", result)
+    emit(result, json, summary_table(plan, summary))

@@ -23,9 +23,12 @@ def parse_groups(groups: Sequence[str]) -> dict[str, list[str]]:
 
 
 def told(result: Mapping[str, Any]) -> list[Any]:
-    """What rich prints of an evaluation: the table, then NDCG where there are judgments."""
+    """What rich prints: the table, that of the prefixes and NDCG, the two where there are any."""
     judgments = result.get("judgments")
-    lines = []
+    lines: list[Any] = []
+    named = {**result["tasks"], **result.get("groups", {})}
+    if any("prefixes" in figures for figures in named.values()):
+        lines.append(prefix_table(named))
     if judgments:
         lines.append(
             f"NDCG@10 within the judged lists: {judgments['ndcg@10']:.3f} over "
@@ -55,11 +58,34 @@ def figures_table(result: Mapping[str, Any]) -> Any:
     return table
 
 
+def prefix_table(named: Mapping[str, Any]) -> Any:
+    """The figures of each Matryoshka prefix, and of the whole embedding for comparison."""
+    from rich.table import Table
+
+    table = Table(title="the first components of the embeddings alone")
+    for heading in ("task", "components", "recall@10", "recall@100", "mrr"):
+        table.add_column(heading, justify="left" if heading == "task" else "right")
+    for name, figures in named.items():
+        for width, one in {**figures["prefixes"], "all": figures}.items():
+            cells = [f"{one[key]:.3f}" for key in ("recall@10", "recall@100", "mrr")]
+            table.add_row(name, width, *cells, end_section=width == "all")
+    return table
+
+
 def evaluate(
     dir: DirOption,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     group: Annotated[
         list[str] | None, typer.Option("--group", help="Tasks to pool: name=task,task.")
+    ] = None,
+    prefix: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--prefix",
+            min=1,
+            help="Also the first so many components alone; may be given many times "
+            "[those of loss.prefix_weights].",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -70,5 +96,5 @@ def evaluate(
     run = RunFolder.open(dir)
     run.do("towers", skip_done=True)
     run.do("embed", skip_done=True)
-    result = evaluate_run(run.path, run.root, split, parse_groups(group or []), run.input)
+    result = evaluate_run(run.path, run.root, split, parse_groups(group or []), run.input, prefix)
     emit(result, json, *told(result))

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tfrs_sage.cli.index import PrefixOption
 from tfrs_sage.cli.options import DirOption, SavedModelsOption
 from tfrs_sage.cli.output import JsonOption, emit
 
@@ -11,6 +12,7 @@ from tfrs_sage.cli.output import JsonOption, emit
 def export(
     dir: DirOption = None,  # type: ignore[assignment]
     saved_models: SavedModelsOption = None,
+    prefix: PrefixOption = None,
     check: Annotated[
         str | None,
         typer.Option("--check", help="Only list the ops of this SavedModel version folder."),
@@ -18,6 +20,9 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Export the towers and, where the products are embedded, the retrieval models.
+
+    With --prefix the retrieval models search the first components alone and cut what comes in; the
+    towers keep their whole width.
 
     With --check, tell which ops of an export a stock TF Serving lacks; exit 2 if there are any.
     """
@@ -37,6 +42,8 @@ def export(
     from tfrs_sage.cli.run_folder import RunFolder
 
     run = RunFolder.open(dir, saved_models=saved_models)
+    if prefix is not None:
+        run.change([f"index.prefix={prefix}"])
     exported = run.do("towers") or {}
     if (dir / "embeddings" / "product" / "manifest.json").is_file():
         exported.update(run.do("retrieval") or {})

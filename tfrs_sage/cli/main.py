@@ -4,6 +4,7 @@ Exit 0: done. 2: bad usage or bad input, told in one message. 1: failed.
 """
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -26,8 +27,11 @@ VERBS = (
     "train",
     "embed",
     "index",
+    "cluster_users",
+    "mine_negatives",
     "export",
     "evaluate",
+    "evaluate_users",
     "ablate",
     "serve",
     "query",
@@ -86,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from pydantic import ValidationError
 
+    from tfrs_sage.training.stopping import TrainingDiverged, TrainingStopped
+
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     set_up_logging()
@@ -101,6 +107,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             if as_json:
                 emit({"error": str(error)}, as_json=True)
             return 2
+        except TrainingStopped as stopped:
+            print(f"tfrs-sage: {stopped}", file=sys.stderr)
+            if as_json:
+                emit({"stopped": str(stopped)}, as_json=True)
+            # SIGTERM asked for a clean end and got it; Ctrl-C is told to the shell as usual.
+            return 0 if stopped.signal == signal.SIGTERM else 128 + stopped.signal
+        except TrainingDiverged as error:
+            print(f"tfrs-sage: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -60,8 +60,13 @@ class RunFolder:
 
     def change(self, settings: Sequence[str]) -> None:
         """Changes `key=value` settings of the run's own configuration, for good."""
+        from tfrs_sage.index.prefix import check_prefix
+
         if settings:
-            self.config = load_config("base", self.path / "config.yaml", settings)
+            config = load_config("base", self.path / "config.yaml", settings)
+            if config.index.prefix is not None:
+                check_prefix(config.index.prefix, config.embedding_dim)
+            self.config = config
             self.save()
 
     def inputs(self, step: str) -> str:
@@ -97,7 +102,7 @@ class RunFolder:
             "preprocess": (self.path, "examples/manifest.json"),
             "train": (self.path, "checkpoints/*/manifest.json"),
             "towers": (self.root, "*_tower/*/manifest.json"),
-            "embed": (self.path, "embeddings/product/manifest.json"),
+            "embed": (self.path, "embeddings/*/manifest.json"),
             "index": (self.path, "index/product/manifest.json"),
             "retrieval": (self.root, "retrieval/*/manifest.json"),
         }[step]
@@ -162,12 +167,13 @@ def _embed(run: RunFolder) -> dict[str, Any]:
 
 
 def _index(run: RunFolder) -> dict[str, Any]:
-    from tfrs_sage.index import build_index
-    from tfrs_sage.index.embeddings import read_embeddings
+    from tfrs_sage.index import build_index, cut_to_prefix, read_embeddings
 
     ids, vectors = read_embeddings(run.path / "embeddings" / "product")
     settings = run.config.index
-    index = build_index(vectors, ids, settings.kind, settings.recall_target)
+    searched = cut_to_prefix(vectors, settings.prefix)
+    index = build_index(searched, ids, settings.kind, settings.recall_target)
+    index.report["prefix"] = settings.prefix
     index.save(run.path / "index" / "product")
     return index.manifest()
 
@@ -181,9 +187,13 @@ def _retrieval(run: RunFolder) -> dict[str, Any]:
     ids, vectors = read_embeddings(run.path / "embeddings" / "product")
     tower = LoadedQueryTower(latest_version(run.root, "query_tower"))
     names = [str(one) for one in ids]
-    exported = {"retrieval": str(export_retrieval(tower, vectors, names, run.root))}
+    target, prefix = run.config.index.recall_target, run.config.index.prefix
+    exported = {"retrieval": str(export_retrieval(tower, vectors, names, run.root, prefix=prefix))}
     if run.config.index.kind == "scann":
-        exported["retrieval_scann"] = str(export_retrieval_scann(tower, vectors, names, run.root))
+        path = export_retrieval_scann(
+            tower, vectors, names, run.root, recall_target=target, prefix=prefix
+        )
+        exported["retrieval_scann"] = str(path)
     return exported
 
 

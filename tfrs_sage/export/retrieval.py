@@ -13,6 +13,7 @@ from tfrs_sage.errors import InputError
 from tfrs_sage.export.roundtrip import check_roundtrip
 from tfrs_sage.export.savedmodel import as_query_tower, save_version
 from tfrs_sage.index.checks import as_ids, as_vectors
+from tfrs_sage.index.prefix import LEAST_SQUARE, cut_to_prefix
 from tfrs_sage.types import Tensor
 
 # Scores held at once while candidates are scanned (64 MiB of float32), and the fewest
@@ -95,10 +96,17 @@ class Retrieval(tf.Module):
         vectors: float32 `[N, d]` candidate embeddings.
         ids: N product ids.
         ids_file: text file with the same ids, one a line; becomes an asset.
+        prefix: how many components are searched; None for all. Whatever comes in is of the
+            towers' width d and is cut inside, so that clients are the same with any prefix.
     """
 
     def __init__(
-        self, query_tower: Any, vectors: np.ndarray, ids: Sequence[str], ids_file: Path
+        self,
+        query_tower: Any,
+        vectors: np.ndarray,
+        ids: Sequence[str],
+        ids_file: Path,
+        prefix: int | None = None,
     ) -> None:
         super().__init__(name="retrieval")
         self.query_tower = query_tower
@@ -115,8 +123,10 @@ class Retrieval(tf.Module):
             ),
             default_value=_NO_ROW,
         )
-        self.dimension = int(vectors.shape[1])
-        self._keep_candidates(vectors)
+        self.embedding_dim = int(vectors.shape[1])
+        searched = cut_to_prefix(vectors, prefix)
+        self.dimension = int(searched.shape[1])
+        self._keep_candidates(searched)
 
     def _keep_candidates(self, vectors: np.ndarray) -> None:
         self.candidates = tf.Variable(vectors, trainable=False, name="candidates")
@@ -125,7 +135,7 @@ class Retrieval(tf.Module):
 
     def search(self, query: Tensor, k: Tensor) -> dict[str, Tensor]:
         """Products for texts: string `[n]` -> ids and scores `[n, k]`."""
-        queries = self.query_tower(query)  # [n, d]
+        queries = self._cut(self.query_tower(query))  # [n, dimension]
         none = tf.fill([tf.shape(queries)[0]], _NO_ROW)
         return self._answer(*self._nearest(queries, none, checked_k(k, self._count())))
 
@@ -137,7 +147,7 @@ class Retrieval(tf.Module):
             tf.size(unknown) == 0, ["unknown product_id:", unknown], summarize=5
         )
         with tf.control_dependencies([known]):
-            queries = tf.gather(self.candidates, rows)  # [n, d]
+            queries = tf.gather(self.candidates, rows)  # [n, dimension]
         return self._answer(*self._nearest(queries, rows, checked_k(k, self._count() - 1)))
 
     def recommend(self, embedding: Tensor, weight: Tensor, k: Tensor) -> dict[str, Tensor]:
@@ -151,7 +161,7 @@ class Retrieval(tf.Module):
             "`weight` must have the shape [n, m] of `embedding` [n, m, d].",
         )
         with tf.control_dependencies([same]):
-            scaled = weighted(embedding, weight)  # [n, m, d]
+            scaled = weighted(self._cut(embedding), weight)  # [n, m, dimension]
         padding = (weight == 0) & tf.reduce_any(weight != 0, axis=1, keepdims=True)
         return self._answer(*self._best_of(scaled, padding, checked_k(k, self._count())))
 
@@ -165,7 +175,7 @@ class Retrieval(tf.Module):
             product_id=tf.TensorSpec([None], tf.string, name="product_id"), k=k
         )
         recommend = tf.function(self.recommend).get_concrete_function(
-            embedding=tf.TensorSpec([None, None, self.dimension], tf.float32, name="embedding"),
+            embedding=tf.TensorSpec([None, None, self.embedding_dim], tf.float32, name="embedding"),
             weight=tf.TensorSpec([None, None], tf.float32, name="weight"),
             k=k,
         )
@@ -177,6 +187,12 @@ class Retrieval(tf.Module):
         }
 
     # === Search ===
+
+    def _cut(self, embeddings: Tensor) -> Tensor:
+        """float32 `[..., d]` -> `[..., dimension]`: as `cut_to_prefix`, in the graph."""
+        if self.dimension == self.embedding_dim:
+            return embeddings
+        return tf.math.l2_normalize(embeddings[..., : self.dimension], -1, LEAST_SQUARE)
 
     def _count(self) -> Tensor:
         return tf.shape(self.product_ids)[0]
@@ -208,17 +224,21 @@ class Retrieval(tf.Module):
         return {"product_id": tf.gather(self.product_ids, rows), "score": scores}
 
 
-Build = Callable[[Any, np.ndarray, Sequence[str], Path], Retrieval]
+Build = Callable[[Any, np.ndarray, Sequence[str], Path, int | None], Retrieval]
 
 
 @contextlib.contextmanager
 def retrieval_module(
-    query_tower: Any, vectors: Any, ids: Sequence[Any], build: Build = Retrieval
+    query_tower: Any,
+    vectors: Any,
+    ids: Sequence[Any],
+    build: Build = Retrieval,
+    prefix: int | None = None,
 ) -> Iterator[Retrieval]:
     """A `Retrieval` in memory; the asset file of its ids lives as long as the context.
 
     Raises:
-        InputError: bad vectors or ids, or a query tower of another width.
+        InputError: bad vectors, ids or prefix, or a query tower of another width.
     """
     checked = as_vectors(vectors)
     names = [str(i) for i in as_ids(ids, len(checked))]
@@ -232,7 +252,7 @@ def retrieval_module(
     with tempfile.TemporaryDirectory() as folder:
         ids_file = Path(folder) / "product_ids.txt"
         ids_file.write_bytes("".join(f"{i}\n" for i in names).encode())
-        yield build(tower, checked, names, ids_file)
+        yield build(tower, checked, names, ids_file, prefix)
 
 
 def probes(
@@ -259,6 +279,7 @@ def export_retrieval(
     root: str | Path,
     *,
     name: str = "retrieval",
+    prefix: int | None = None,
     manifest: Mapping[str, Any] | None = None,
     probe_queries: Sequence[str] = (),
     check: bool = True,
@@ -272,6 +293,8 @@ def export_retrieval(
         ids: N product ids, each once.
         root: folder of the exported models.
         name: the model's name.
+        prefix: how many components of the embeddings are searched, each L2-normalised again;
+            None for all. The inputs of the signatures keep their width d.
         manifest: more to keep in the manifest (model fingerprint, config...).
         probe_queries: texts that the check searches for.
         check: reload in a fresh process and compare ids and scores.
@@ -280,10 +303,10 @@ def export_retrieval(
         The new version's folder.
 
     Raises:
-        InputError: bad vectors or ids, widths that differ.
+        InputError: bad vectors, ids or prefix, widths that differ.
         RuntimeError: the reloaded model answers otherwise than the one in memory.
     """
-    with retrieval_module(query_tower, vectors, ids) as module:
+    with retrieval_module(query_tower, vectors, ids, prefix=prefix) as module:
         return save_checked(
             module, vectors, ids, root, name, manifest or {}, probe_queries, (), check
         )
@@ -302,7 +325,13 @@ def save_checked(
 ) -> Path:
     """Saves a retrieval module and compares a fresh process's answers with its own."""
     signatures = module.signatures()
-    content = {"count": len(ids), "dimension": module.dimension, **manifest}
+    content = {
+        "count": len(ids),
+        "embedding_dim": module.embedding_dim,
+        "dimension": module.dimension,
+        "prefix": module.dimension if module.dimension < module.embedding_dim else None,
+        **manifest,
+    }
     folder = save_version(module, signatures, root, name, content, namespaces=namespaces)
     if check:
         requests = probes(module, probe_queries, vectors, ids)

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_sage.export.retrieval import Retrieval, exact_top_k, retrieval_module, save_checked
+from tfrs_sage.index.prefix import cut_to_prefix
 from tfrs_sage.index.recall import Measurement, RecallMeter, Search, held_out_queries
 from tfrs_sage.index.scann_index import (
     ScannParameters,
@@ -164,6 +165,7 @@ def export_retrieval_scann(
     *,
     name: str = "retrieval_scann",
     recall_target: float = 0.95,
+    prefix: int | None = None,
     manifest: Mapping[str, Any] | None = None,
     probe_queries: Sequence[str] = (),
     check: bool = True,
@@ -177,11 +179,11 @@ def export_retrieval_scann(
 
     Raises:
         ImportError: ScaNN is not installed.
-        InputError: bad vectors or ids, widths that differ, a recall that is not reached.
+        InputError: bad vectors, ids or prefix, widths that differ, a recall that is not reached.
         RuntimeError: the reloaded model answers otherwise than the one in memory.
     """
-    with retrieval_module(query_tower, vectors, ids, ScannRetrieval) as module:
-        found = module.tune(np.asarray(vectors, np.float32), recall_target)
+    with retrieval_module(query_tower, vectors, ids, ScannRetrieval, prefix) as module:
+        found = module.tune(cut_to_prefix(vectors, prefix), recall_target)
         content = {
             "recall_target": recall_target,
             **found.to_json(),

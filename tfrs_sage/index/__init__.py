@@ -7,5 +7,6 @@ reads one back. Brute force is the truth that the others are measured against.
 from tfrs_sage.index.base import Index
 from tfrs_sage.index.build import KINDS, build_index, load_index
 from tfrs_sage.index.embeddings import read_embeddings
+from tfrs_sage.index.prefix import cut_to_prefix
 
-__all__ = ["KINDS", "Index", "build_index", "load_index", "read_embeddings"]
+__all__ = ["KINDS", "Index", "build_index", "cut_to_prefix", "load_index", "read_embeddings"]

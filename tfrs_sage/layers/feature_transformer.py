@@ -6,6 +6,7 @@ import keras
 import keras_hub
 from keras import ops
 
+from tfrs_sage.layers.read_out_block import ReadOutBlock
 from tfrs_sage.types import Tensor
 
 
@@ -15,7 +16,8 @@ class FeatureTransformer(keras.layers.Layer):
 
     ItemSage section 4.1: a learned global [CLS] vector is put before the projected features, one
     transformer encoder block (deeper gave nothing) runs over the set, the output at [CLS] stands
-    for the row. There are no positions: the features are a set.
+    for the row. There are no positions: the features are a set. The last block is worked out at
+    [CLS] alone (`ReadOutBlock`), where the result is read.
 
     Args:
         hidden_dim: int, width of every feature vector (512 in the paper).
@@ -49,7 +51,7 @@ class FeatureTransformer(keras.layers.Layer):
         self.intermediate_dim = intermediate_dim
         self.dropout = dropout
         # === Layers ===
-        self.blocks = [
+        self.blocks: list[keras.layers.Layer] = [
             keras_hub.layers.TransformerEncoder(
                 intermediate_dim=intermediate_dim,
                 num_heads=num_heads,
@@ -59,8 +61,15 @@ class FeatureTransformer(keras.layers.Layer):
                 dtype=self.dtype_policy,
                 name=f"block_{i}",
             )
-            for i in range(num_layers)
+            for i in range(num_layers - 1)
         ]
+        self.read_out = ReadOutBlock(
+            num_heads,
+            intermediate_dim,
+            dropout,
+            dtype=self.dtype_policy,
+            name=f"block_{num_layers - 1}",
+        )
         self.norm = keras.layers.LayerNormalization(dtype=self.dtype_policy, name="norm")
 
     def build(self, features_shape: Any, mask_shape: Any = None) -> None:
@@ -72,7 +81,8 @@ class FeatureTransformer(keras.layers.Layer):
         shape = (None, None, self.hidden_dim)
         for block in self.blocks:
             block.build(shape)
-        self.norm.build(shape)
+        self.read_out.build(shape)
+        self.norm.build((None, self.hidden_dim))
         self.built = True
 
     def call(self, features: Tensor, mask: Tensor, training: bool = False) -> Tensor:
@@ -84,7 +94,7 @@ class FeatureTransformer(keras.layers.Layer):
         present = ops.concatenate([ops.ones((batch_size, 1), "bool"), mask], axis=1)
         for block in self.blocks:
             sequence = block(sequence, padding_mask=present, training=training)
-        return self.norm(sequence[:, 0])  # [B, H]
+        return self.norm(self.read_out(sequence, present, training=training))  # [B, H]
 
     def compute_output_shape(self, features_shape: Any, mask_shape: Any = None) -> tuple[Any, ...]:
         return (features_shape[0], self.hidden_dim)

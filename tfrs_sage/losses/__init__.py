@@ -1,9 +1,12 @@
 """Sampled softmax and its corrections; the count-min sketch."""
 
 from tfrs_sage.losses.config import LossConfig
+from tfrs_sage.losses.matryoshka import cut, weighted_widths
+from tfrs_sage.losses.replicas import gather_rows, num_replicas, update_everywhere
 from tfrs_sage.losses.sampled_softmax import (
     NEGATIVE_MODES,
     Negatives,
+    OwnNegatives,
     false_negative_mask,
     log_q,
     retrieval_losses,
@@ -16,8 +19,14 @@ __all__ = [
     "CountMinSketch",
     "LossConfig",
     "Negatives",
+    "OwnNegatives",
+    "cut",
     "false_negative_mask",
+    "gather_rows",
     "log_q",
+    "num_replicas",
     "retrieval_losses",
     "softmax_loss",
+    "update_everywhere",
+    "weighted_widths",
 ]

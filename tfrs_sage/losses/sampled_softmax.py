@@ -46,6 +46,18 @@ class Negatives(NamedTuple):
     total: Tensor | None = None
 
 
+class OwnNegatives(NamedTuple):
+    """A mined negative of each row.
+
+    Attributes:
+        embeddings: float `[batch_size, dim]`.
+        present: bool `[batch_size]`, False where a row has none.
+    """
+
+    embeddings: Tensor
+    present: Tensor
+
+
 def log_q(counts: Tensor, total: Tensor) -> Tensor:
     """Log of the expected number of times that each id is among the negatives.
 
@@ -88,6 +100,7 @@ def softmax_loss(
     log_scale: Tensor,
     log_p: Tensor | None = None,
     weights: Tensor | None = None,
+    own: OwnNegatives | None = None,
 ) -> Tensor:
     """Cross entropy of the positive against the unmasked negatives.
 
@@ -100,6 +113,7 @@ def softmax_loss(
         log_scale: float scalar, the log of the inverse temperature.
         log_p: float32 `[batch_size]`, log P(p|q); None for no correction.
         weights: float `[batch_size]`, normalised to sum to 1 (L1); None for the mean.
+        own: a further negative of each row, for that row alone.
 
     Returns:
         float32 scalar.
@@ -115,6 +129,11 @@ def softmax_loss(
         negative_logits -= log_q(negatives.counts, negatives.total)[None, :]
     negative_logits = tf.where(mask, negative_logits.dtype.min, negative_logits)
     logits = tf.concat([positive_logits, negative_logits], axis=1)  # [B, 1 + N]
+    if own is not None:
+        # Chosen for the row, not drawn: it is among the negatives once, and log 1 = 0.
+        hard = tf.reduce_sum(query * tf.cast(own.embeddings, tf.float32), axis=1) * scale  # [B]
+        hard = tf.where(own.present, hard, hard.dtype.min)
+        logits = tf.concat([logits, hard[:, None]], axis=1)
     losses = tf.reduce_logsumexp(logits, axis=1) - positive_logits[:, 0]  # [B]
     if weights is None:
         return tf.reduce_mean(losses)
@@ -151,6 +170,7 @@ def retrieval_losses(
     random: Negatives | None = None,
     log_p: Tensor | None = None,
     weights: Tensor | None = None,
+    own: OwnNegatives | None = None,
 ) -> Mapping[str, Tensor]:
     """The loss terms of one mode; the loss of the task is their sum.
 
@@ -166,6 +186,7 @@ def retrieval_losses(
         random: random catalogue negatives; needed in every mode but `in_batch`.
         log_p: float32 `[batch_size]` or None, as in `softmax_loss`.
         weights: float `[batch_size]` or None, as in `softmax_loss`.
+        own: mined negatives, which join the first softmax.
 
     Returns:
         float32 scalar of each term, by name.
@@ -194,6 +215,7 @@ def retrieval_losses(
             log_scale,
             log_p,
             weights,
+            own if i == 0 else None,
         )
-        for name, negatives in terms.items()
+        for i, (name, negatives) in enumerate(terms.items())
     }

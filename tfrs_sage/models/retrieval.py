@@ -7,11 +7,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrs_sage.losses import CountMinSketch, LossConfig, Negatives
+from tfrs_sage.losses import (
+    CountMinSketch,
+    LossConfig,
+    Negatives,
+    OwnNegatives,
+    gather_rows,
+    num_replicas,
+)
+from tfrs_sage.models.chunks import cached_gradients
+from tfrs_sage.models.rows import Rows, join_rows, split_rows
 from tfrs_sage.schema.features import Task
 from tfrs_sage.tasks import FrequencySketches, SampledSoftmaxRetrieval
 from tfrs_sage.towers.features import concatenate_features
 from tfrs_sage.types import Tensor
+
+SIDES = ("query", "candidate", "negative")
 
 
 class RetrievalModel(keras.Model):
@@ -20,19 +31,22 @@ class RetrievalModel(keras.Model):
     A batch is a mapping:
 
         pairs: by task name, `query` and `candidate` (features of the towers of both sides),
-            `query_id` and `candidate_id` (int64 `[sub_batch_size]`);
+            `query_id` and `candidate_id` (int64 `[sub_batch_size]`); with mined negatives also
+            `negative` and `negative_id`, -1 where a pair has none;
         random: by candidate entity, `features` and `id` of random catalogue negatives.
 
     Every tower runs once a step: the rows of all tasks and the random negatives are
     concatenated, embedded, then split. The loss is the weighted sum over the tasks (ItemSage,
     section 4.3) of the terms of `SampledSoftmaxRetrieval`; in-batch negatives come from the task's
-    own sub-batch.
+    own sub-batch. Under `tf.distribute` a batch is that of one replica; negatives and counts are
+    those of all replicas.
 
     Args:
         towers: the tower of each entity (`query`, `product`, `pin`) that the tasks name.
         tasks: the tasks, as names or `Task`s.
         loss: settings of the loss.
         task_weights: weight of a task's loss by its name; 1 where absent.
+        num_chunks: int, parts in which the towers see a batch in training (`models.chunks`).
     """
 
     def __init__(
@@ -41,6 +55,7 @@ class RetrievalModel(keras.Model):
         tasks: Sequence[Task | str],
         loss: LossConfig | None = None,
         task_weights: Mapping[str, float] | None = None,
+        num_chunks: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,6 +72,8 @@ class RetrievalModel(keras.Model):
         self.task_weights = {
             str(task): (task_weights or {}).get(str(task), 1.0) for task in self.tasks
         }
+        self.num_chunks = num_chunks
+        self._embed_chunk: Any = None
         self.towers = dict(towers)
         self.log_scale = self.add_weight(
             shape=(),
@@ -80,7 +97,7 @@ class RetrievalModel(keras.Model):
         self._task_metrics = {
             (str(task), what): keras.metrics.Mean(name=f"{task}/{what}")
             for task in self.tasks
-            for what in ("loss", "accuracy")
+            for what in ("loss", "accuracy", "masked")
         }
 
     @property
@@ -95,38 +112,35 @@ class RetrievalModel(keras.Model):
 
     def call(self, batch: Mapping[str, Any], training: bool = False) -> Mapping[str, Any]:
         """Embeddings of a batch, in its own structure: float32 `[rows, dim]` each."""
-        parts: dict[str, list[tuple[tuple[str, str], Any, Tensor]]] = {}
-        for task in self.tasks:
-            pairs = batch["pairs"][str(task)]
-            rows = tf.shape(pairs["query_id"])[0]
-            parts.setdefault(task.query_entity, []).append(
-                ((str(task), "query"), pairs["query"], rows)
-            )
-            parts.setdefault(task.candidate_type, []).append(
-                ((str(task), "candidate"), pairs["candidate"], rows)
-            )
-        for entity, negatives in batch.get("random", {}).items():
-            rows = tf.shape(negatives["id"])[0]
-            parts.setdefault(entity, []).append((("random", entity), negatives["features"], rows))
-        joined = {
-            entity: dict(concatenate_features([features for _, features, _ in entries]))
-            for entity, entries in parts.items()
-        }
-        self._embed_texts(joined, training)
-        embeddings: dict[tuple[str, str], Tensor] = {}
-        for entity, entries in parts.items():
-            rows = joined[entity].get("embedding")
-            if rows is None:
-                rows = self.towers[entity](joined[entity], training=training)
-            pieces = tf.split(rows, [count for _, _, count in entries])
-            for (key, _, _), piece in zip(entries, pieces, strict=True):
-                embeddings[key] = tf.ensure_shape(piece, [None, rows.shape[-1]])
+        rows = join_rows(batch, self.tasks)
+        features = {entity: joined.features for entity, joined in rows.items()}
+        return self.restructure(batch, rows, self.embed(features, training))
+
+    def embed(
+        self, features: Mapping[str, Mapping[str, Any]], training: bool = False
+    ) -> dict[str, Tensor]:
+        """Embeddings of each entity's rows, float32 `[rows, dim]`; each tower runs once."""
+        given = {entity: dict(values) for entity, values in features.items()}
+        self._embed_texts(given, training)
+        embeddings = {}
+        for entity, values in given.items():
+            found = values.get("embedding")
+            if found is None:
+                found = self.towers[entity](values, training=training)
+            embeddings[entity] = found
+        return embeddings
+
+    def restructure(
+        self, batch: Mapping[str, Any], rows: Mapping[str, Rows], embeddings: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """From embeddings by entity to the structure of the batch."""
+        pieces = split_rows(rows, embeddings)
         return {
             "pairs": {
-                str(task): {side: embeddings[str(task), side] for side in ("query", "candidate")}
-                for task in self.tasks
+                name: {side: pieces[name, side] for side in SIDES if (name, side) in pieces}
+                for name in batch["pairs"]
             },
-            "random": {entity: embeddings["random", entity] for entity in batch.get("random", {})},
+            "random": {entity: pieces["random", entity] for entity in batch.get("random", {})},
         }
 
     def _embed_texts(self, features: dict[str, dict[str, Any]], training: bool) -> None:
@@ -149,17 +163,17 @@ class RetrievalModel(keras.Model):
             features[entity][name] = tf.ensure_shape(piece, [None, rows.shape[-1]])
 
     def random_negatives(self, batch: Any, embeddings: Any, training: bool) -> dict[str, Negatives]:
-        """The random negatives of each entity, counted and with their counts."""
+        """The random negatives of each entity on all replicas, counted and with their counts."""
         negatives = {}
         for entity, vectors in embeddings["random"].items():
-            ids, sketch = batch["random"][entity]["id"], self.random_sketches[entity]
+            ids, sketch = gather_rows(batch["random"][entity]["id"]), self.random_sketches[entity]
             if training:
                 sketch.update(ids)
             counts = total = None
             if self.loss_config.correct_negatives:
                 counts = tf.cast(sketch(ids), tf.float32)
                 total = tf.cast(sketch.total.value, tf.float32)
-            negatives[entity] = Negatives(vectors, ids, None, counts, total)
+            negatives[entity] = Negatives(gather_rows(vectors), ids, None, counts, total)
         return negatives
 
     def compute_loss(
@@ -170,12 +184,18 @@ class RetrievalModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Weighted sum of the tasks' losses, float32 scalar; `y_pred` is what `call` gave."""
+        """Weighted sum of the tasks' losses, float32 scalar; `y_pred` is what `call` gave.
+
+        Divided by the number of replicas, as Keras expects: it sums their gradients.
+        """
         random = self.random_negatives(x, y_pred, training)
         total = tf.constant(0.0)
         for task in self.tasks:
             name = str(task)
             pairs, embedded = x["pairs"][name], y_pred["pairs"][name]
+            own = None
+            if "negative" in embedded:
+                own = OwnNegatives(embedded["negative"], pairs["negative_id"] >= 0)
             terms = dict(
                 self._heads.by_task[name](
                     embedded["query"],
@@ -184,16 +204,53 @@ class RetrievalModel(keras.Model):
                     pairs["candidate_id"],
                     self.log_scale.value,
                     random.get(task.candidate_type),
+                    own,
                     training=training,
                 )
             )
-            accuracy = terms.pop("accuracy")
+            for what in ("accuracy", "masked"):
+                self._task_metrics[name, what].update_state(terms.pop(what))
             loss = tf.add_n(list(terms.values()))
             # Unweighted, so that tasks can be compared and a weight changes no curve by itself.
             self._task_metrics[name, "loss"].update_state(loss)
-            self._task_metrics[name, "accuracy"].update_state(accuracy)
             total += self.task_weights[name] * loss
-        return total
+        return total / num_replicas()
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        if self.num_chunks == 1:
+            return super().train_step(data)
+        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        loss, gradients = self.chunked_gradients(batch)
+        super().metrics[0].update_state(loss * num_replicas())
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        return self.get_metrics_result()
+
+    def chunked_gradients(self, batch: Mapping[str, Any]) -> tuple[Tensor, list[Any]]:
+        """The loss, and the gradients (scaled as the optimizer asks) of the trainable weights."""
+        rows = join_rows(batch, self.tasks)
+        found: list[Tensor] = []
+
+        def loss_of(embeddings: Mapping[str, Tensor]) -> Tensor:
+            embedded = self.restructure(batch, rows, embeddings)
+            found.append(self.compute_loss(x=batch, y_pred=embedded, training=True))
+            return self.optimizer.scale_loss(found[0])
+
+        if self._embed_chunk is None:
+            # Traced once, called for every chunk and pass.
+            self._embed_chunk = tf.function(
+                lambda features: self.embed(features, training=True),
+                autograph=False,
+                reduce_retracing=True,
+            )
+        _, gradients = cached_gradients(
+            self._embed_chunk,
+            loss_of,
+            {entity: joined.features for entity, joined in rows.items()},
+            self.num_chunks,
+            self.trainable_weights,
+            [v for v in self.non_trainable_variables if v.name == "seed_generator_state"],
+        )
+        return found[0], gradients
 
     @property
     def metrics(self) -> list[Any]:

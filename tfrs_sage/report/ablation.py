@@ -1,7 +1,8 @@
 """Ablations: variants of a run, each trained equally long, as one table."""
 
-import logging
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import yaml
 from tfrs_sage.errors import InputError
 from tfrs_sage.schema.features import Task
 
-logger = logging.getLogger(__name__)
+Plan = dict[str, Mapping[str, Any]]  # settings by the variant's name; the first is the reference
+TASKS = "training.tasks"
+LENGTH = ("training.steps", "training.epochs")
+MOST_SINGLE_TASKS = 4
 
-Plan = Mapping[str, Mapping[str, Any]]  # settings by the variant's name
-
-# ItemSage section 5.4 (modalities) and 5.3 (fusion); the first variant is the reference.
-PLANS: Mapping[str, Plan] = {
+# "itemsage": ItemSage section 5.4 (modalities) and 5.3 (fusion). "losses": the negatives, each with
+# and without logQ; `read_plan` adds a variant for each task by itself.
+PLANS: dict[str, Plan] = {
     "itemsage": {
         "image + text": {},
         "text only": {"product_tower.use_images": False},
@@ -35,18 +38,30 @@ PLANS: Mapping[str, Plan] = {
             "loss.correct_negatives": False,
             "loss.correct_positives": False,
         },
+        "random, no logQ": {
+            "loss.mode": "random",
+            "loss.correct_negatives": False,
+            "loss.correct_positives": False,
+        },
     },
 }
 
 
-def read_plan(name: str) -> Plan:
+def read_plan(name: str, pairs: Mapping[str, int] | None = None) -> Plan:
     """A named plan, or one from a YAML file: `variant: {setting: value}`.
+
+    Args:
+        name: of the plan, or a YAML file.
+        pairs: training pairs of each task that the run trains. Where there are two tasks or more,
+            `losses` gets a variant `only <task>` for each of the four with most pairs.
 
     Raises:
         InputError: neither a plan nor a file, or the file is no such mapping.
     """
     if name in PLANS:
-        return PLANS[name]
+        tasks = sorted(pairs or {}, key=lambda task: (-(pairs or {})[task], task))
+        single = tasks[:MOST_SINGLE_TASKS] if name == "losses" and len(tasks) > 1 else []
+        return {**PLANS[name], **{f"only {task}": {TASKS: {task: {}}} for task in single}}
     path = Path(name)
     if not path.is_file():
         raise InputError(
@@ -54,12 +69,43 @@ def read_plan(name: str) -> Plan:
             "neither."
         )
     plan = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(plan, dict) or not all(isinstance(v, dict) for v in plan.values()):
+    if not (isinstance(plan, dict) and plan and all(isinstance(v, dict) for v in plan.values())):
         raise InputError(f"A plan maps a variant to its settings. Found in {name}: {plan!r}.")
     return plan
 
 
-def task_groups(tasks: Sequence[str]) -> dict[str, list[str]]:
+def variant_settings(
+    changes: Mapping[str, Any], reference: Mapping[str, Any] | None = None
+) -> list[str]:
+    """A variant's changes as `key=value` settings, of the reference's length.
+
+    A variant takes as many steps as the reference did, and a single task as many pairs a step as
+    all tasks of the reference together: otherwise it would see fewer pairs, or the same ones more
+    often. A plan that sets the length itself is left as it is.
+
+    Args:
+        changes: as the plan has them.
+        reference: `metrics/train.json` of the reference; None for the reference itself.
+
+    Returns:
+        Settings; the values are JSON, which is YAML too.
+    """
+    settings = []
+    tasks = changes.get(TASKS)
+    if reference is not None:
+        if not any(key in changes for key in LENGTH):
+            settings.append(f"training.steps={reference['steps']}")
+        if tasks is not None and len(tasks) == 1:
+            per_step = sum(reference["pairs_per_step"].values())
+            tasks = {one: {"batch_size": per_step, **(given or {})} for one, given in tasks.items()}
+    if tasks is not None:
+        # Null first: the tasks named replace those of the run, and are not merged into them.
+        settings += [f"{TASKS}=null", f"{TASKS}={json.dumps(tasks)}"]
+    rest = {key: value for key, value in changes.items() if key != TASKS}
+    return [*settings, *(f"{key}={json.dumps(value)}" for key, value in rest.items())]
+
+
+def task_groups(tasks: Collection[str]) -> dict[str, list[str]]:
     """All tasks of one kind of query and candidate, pooled: `search/product`, ..."""
     groups: dict[str, list[str]] = {}
     for name in tasks:
@@ -68,23 +114,63 @@ def task_groups(tasks: Sequence[str]) -> dict[str, list[str]]:
     return groups
 
 
-def summarise(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Mean and spread over the seeds of each variant's Recall@10, by group of tasks.
+@dataclass
+class Outcome:
+    """What the trainings of one variant gave, a seed each.
 
-    Args:
-        results: the `groups` of `evaluate_run` for each seed, by variant.
+    Attributes:
+        figures: `evaluate_run` of each seed, of the tasks that were trained alone.
+        trainings: `metrics/train.json` of each seed.
+    """
+
+    figures: list[Mapping[str, Any]] = field(default_factory=list)
+    trainings: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def summarise(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """Mean and spread over the seeds of each variant's Recall@10, by task and group of tasks.
 
     Returns:
-        By variant and group: `recall@10` (mean), `std` over the seeds (0 for one), `num_seeds`.
+        By variant: `tasks` and `groups`, of each `recall@10` (mean), `std` over the seeds (0 for
+        one), `num_seeds`; `train_seconds` (mean), `steps` and `pairs_per_step`.
     """
     summary: dict[str, Any] = {}
-    for variant, seeds in results.items():
-        summary[variant] = {}
-        for group in seeds[0]:
-            values = [figures[group]["recall@10"] for figures in seeds]
-            summary[variant][group] = {
-                "recall@10": float(np.mean(values)),
-                "std": float(np.std(values)),
-                "num_seeds": len(values),
+    for variant, outcome in outcomes.items():
+        first = outcome.trainings[0]
+        summary[variant] = {
+            kind: {
+                name: _spread([seed[kind][name]["recall@10"] for seed in outcome.figures])
+                for name in outcome.figures[0].get(kind, {})
             }
+            for kind in ("tasks", "groups")
+        }
+        summary[variant] |= {
+            "train_seconds": round(
+                float(np.mean([one["seconds"] for one in outcome.trainings])), 1
+            ),
+            "steps": first["steps"],
+            "pairs_per_step": sum(first["pairs_per_step"].values()),
+        }
     return summary
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    return {
+        "recall@10": float(np.mean(values)),
+        "std": float(np.std(values)),
+        "num_seeds": len(values),
+    }
+
+
+def columns(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the table shows, as (`tasks` or `groups`, name).
+
+    All groups; and each task that some variant was trained on without the others, so that it can
+    be compared with all variants on that task, unless its group has no other task.
+    """
+    every = {name for one in summary.values() for name in one["tasks"]}
+    partly = [one["tasks"] for one in summary.values() if len(one["tasks"]) < len(every)]
+    groups = {name: None for one in summary.values() for name in one["groups"]}
+    alone = [name for one in task_groups(every).values() if len(one) == 1 for name in one]
+    tasks = sorted({name for names in partly for name in names if name not in alone})
+    return [*(("groups", name) for name in groups), *(("tasks", name) for name in tasks)]

@@ -1,28 +1,27 @@
 """Evaluates a run: its pairs of one split, ranked among all candidates by its exported towers."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfrs_sage.artefacts import read_manifest, write_json
 from tfrs_sage.errors import InputError
 from tfrs_sage.evaluation.baselines import popularity_baseline, random_baseline
-from tfrs_sage.evaluation.judgments import evaluate_judgments
 from tfrs_sage.evaluation.pairs import pool_pairs, rows_of
 from tfrs_sage.evaluation.retrieval_metrics import evaluate_task
-from tfrs_sage.export.savedmodel import LoadedQueryTower, latest_version
-from tfrs_sage.index.embeddings import read_embeddings
+from tfrs_sage.export.savedmodel import versions
+from tfrs_sage.index.prefix import check_prefix, cut_to_prefix
+from tfrs_sage.report.judged import judgment_figures
+from tfrs_sage.report.run_vectors import RunVectors
 from tfrs_sage.schema.features import CANDIDATE_PREFIX, ID, QUERY_PREFIX, SPLITS, Task
-from tfrs_sage.schema.reading import iter_batches, table_files
+from tfrs_sage.training.config import read_config
 from tfrs_sage.training.input_pipeline import example_files
 
 logger = logging.getLogger(__name__)
-QUERY_BATCH = 256
-Embedded = tuple[np.ndarray, np.ndarray]
+COMPARED = ("recall@10", "recall@100", "mrr")  # of baselines and prefixes; the rest is the same
 
 
 def read_pairs(run_dir: Path, task: str, split: str) -> tuple[list[str], list[str]]:
@@ -42,107 +41,75 @@ def read_pairs(run_dir: Path, task: str, split: str) -> tuple[list[str], list[st
     return queries, candidates
 
 
-class Embeddings:
-    """Vectors of a run by entity and id: entities from their files, texts from the query tower."""
-
-    def __init__(self, run_dir: Path, root: Path) -> None:
-        self.run_dir, self.root = run_dir, root
-        self._files: dict[str, Embedded] = {}
-        self._texts: dict[str, np.ndarray] = {}
-        self._tower: LoadedQueryTower | None = None
-
-    def entities(self, entity: str) -> Embedded:
-        """Ids `[n]` and vectors `[n, d]` of all products or pins."""
-        if entity not in self._files:
-            self._files[entity] = read_embeddings(self.run_dir / "embeddings" / entity)
-        return self._files[entity]
-
-    def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 `[n, d]`, each distinct text embedded once, in batches of like length."""
-        new = sorted({text for text in texts if text not in self._texts}, key=len)
-        if new and self._tower is None:
-            self._tower = LoadedQueryTower(latest_version(self.root, "query_tower"))
-        for start in range(0, len(new), QUERY_BATCH):
-            batch = new[start : start + QUERY_BATCH]
-            assert self._tower is not None
-            vectors = self._tower(tf.constant(batch)).numpy()
-            self._texts.update(zip(batch, vectors, strict=True))
-        return np.stack([self._texts[text] for text in texts])
-
-    def candidates(self, task: Task, pairs: Sequence[str]) -> Embedded:
-        """All candidates of a task: a catalogue, or every text of training and of these pairs."""
-        if task.candidate_type != "query":
-            return self.entities(task.candidate_type)
-        ids, vectors = self.entities("query")
-        known = set(ids)
-        new = sorted(set(pairs) - known)
-        if not new:
-            return ids, vectors
-        return np.concatenate([ids, np.array(new, object)]), np.concatenate(
-            [vectors, self.texts(new)]
-        )
-
-    def queries(self, task: Task, ids: Sequence[str]) -> np.ndarray:
-        """float32 `[n, d]` of a task's distinct queries."""
-        if task.query_type == "search":
-            return self.texts(ids)
-        all_ids, vectors = self.entities(task.query_entity)
-        return vectors[rows_of(ids, list(all_ids), task.query_entity)]
-
-
 def evaluate_pairs(
-    embeddings: Embeddings,
+    run: RunVectors,
     tasks: Sequence[Task],
     pairs: Sequence[tuple[list[str], list[str]]],
     train: Sequence[list[str]],
+    prefixes: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Figures of one task, or of several with the same kinds of query and candidate pooled."""
+    """Figures of one task, or of several with the same kinds of query and candidate pooled.
+
+    Args:
+        run: the vectors of the run.
+        tasks: one task or more.
+        pairs: query ids and candidate ids of each task's pairs.
+        train: candidate ids of each task's training pairs, for the most popular.
+        prefixes: widths of the Matryoshka prefixes that are evaluated too.
+
+    Returns:
+        As `evaluate_task`; with `random`, `popular` and, by width as text, `prefixes`.
+    """
     first = tasks[0]
     all_candidates = [candidate for _, candidates in pairs for candidate in candidates]
-    ids, vectors = embeddings.candidates(first, all_candidates)
+    ids, vectors = run.candidates(first, all_candidates)
     id_list = list(ids)
     distinct = sorted({query for queries, _ in pairs for query in queries})
     rows = [
         (rows_of(queries, distinct, "query"), rows_of(candidates, id_list))
         for queries, candidates in pairs
     ]
-    query_rows, candidate_rows = pool_pairs(rows)
-    figures: dict[str, Any] = evaluate_task(
-        embeddings.queries(first, distinct), vectors, query_rows, candidate_rows
-    )
+    pooled = pool_pairs(rows)
+    queries = run.queries(first, distinct)
+    figures: dict[str, Any] = evaluate_task(queries, vectors, *pooled)
     known = set(id_list)
     trained = rows_of([one for part in train for one in part if one in known], id_list)
-    for name, baseline in (
-        ("random", random_baseline(query_rows, len(id_list))),
-        ("popular", popularity_baseline(trained, query_rows, candidate_rows, len(id_list))),
-    ):
-        figures[name] = {key: baseline[key] for key in ("recall@10", "recall@100", "mrr")}
+    others = {
+        "random": random_baseline(pooled[0], len(id_list)),
+        "popular": popularity_baseline(trained, *pooled, len(id_list)),
+    }
+    figures |= {name: {key: one[key] for key in COMPARED} for name, one in others.items()}
+    for prefix in prefixes:
+        cut = evaluate_task(cut_to_prefix(queries, prefix), cut_to_prefix(vectors, prefix), *pooled)
+        figures.setdefault("prefixes", {})[str(prefix)] = {key: cut[key] for key in COMPARED}
     return figures
 
 
-def judgment_figures(embeddings: Embeddings, input: str, split: str) -> dict[str, Any] | None:
-    """NDCG@10 within the judged lists; None where the tables have no judgments of the split."""
-    if "judgments" not in table_files(input):
-        return None
-    columns: dict[str, list[Any]] = {"query": [], "product_id": [], "relevance": []}
-    for _, _, batch in iter_batches(input, "judgments", 65_536):
-        rows = batch.to_pylist()
-        for row in rows:
-            if row.get("split", split) == split:
-                for name, values in columns.items():
-                    values.append(row[name])
-    if not columns["query"]:
-        return None
-    ids, vectors = embeddings.entities("product")
-    position = {one: row for row, one in enumerate(ids)}
-    kept = [i for i, one in enumerate(columns["product_id"]) if one in position]
-    texts = [columns["query"][i] for i in kept]
-    products = vectors[[position[columns["product_id"][i]] for i in kept]]
-    scores = np.einsum("nd,nd->n", embeddings.texts(texts), products)
-    owner = np.unique(texts, return_inverse=True)[1]
-    relevance = [columns["relevance"][i] for i in kept]
-    figures: dict[str, Any] = evaluate_judgments(owner, relevance, scores)
-    return {**figures, "num_left_out": len(columns["query"]) - len(kept)}
+def evaluated_tasks(
+    run_dir: Path, root: Path, split: str, wanted: Collection[str] | None
+) -> list[str]:
+    """The tasks with pairs in the split whose two sides the run embeds; the others are warned of.
+
+    Args:
+        run_dir: the run.
+        root: the folder of its exported models.
+        split: one of `SPLITS`.
+        wanted: no others than these; None for all.
+    """
+    counts = read_manifest(run_dir / "examples")["tasks"]
+    embedded = {path.name for path in (run_dir / "embeddings").glob("*") if path.is_dir()}
+    # Texts are embedded as they are met, which takes the tower and no file.
+    embedded = embedded | {"query"} if versions(root / "query_tower") else embedded - {"query"}
+    names = []
+    for name in sorted(name for name in counts if counts[name].get(split, 0)):
+        if wanted is not None and name not in wanted:
+            continue
+        needed = {Task.parse(name).query_entity, Task.parse(name).candidate_type}
+        if needed <= embedded:
+            names.append(name)
+        else:
+            logger.warning("%s is left out: no embeddings of %s", name, sorted(needed - embedded))
+    return names
 
 
 def evaluate_run(
@@ -151,6 +118,8 @@ def evaluate_run(
     split: str = "test",
     groups: Mapping[str, Sequence[str]] | None = None,
     input: str | None = None,
+    prefixes: Sequence[int] | None = None,
+    tasks: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """The figures of every task of the split; written to `metrics/evaluate-<split>.json`.
 
@@ -160,44 +129,45 @@ def evaluate_run(
         split: `train`, `validation` or `test`.
         groups: tasks to pool under a name of their own.
         input: the tables, for judgments; None to leave them out.
+        prefixes: widths of Matryoshka prefixes; None for those that the run was trained with.
+        tasks: no others than these; None for all that the run embeds.
 
     Returns:
         `tasks`, `groups` and `judgments` as in the contract; beside each task's figures stand
-        those of a random order and of the most popular candidates.
+        those of a random order, of the most popular candidates and of each prefix.
 
     Raises:
-        InputError: unknown split, or a group of unknown or unlike tasks.
+        InputError: unknown split, a prefix that is too wide, or a group of unknown or unlike tasks.
     """
     if split not in SPLITS:
         raise InputError(f"--split must be one of {', '.join(SPLITS)}. Received: {split!r}.")
+    config = read_config(run_dir / "config.yaml")
+    widths = sorted(set(config.loss.prefix_weights or ()) if prefixes is None else set(prefixes))
+    for width in widths:
+        check_prefix(width, config.embedding_dim)
     counts = read_manifest(run_dir / "examples")["tasks"]
-    entities = {path.name for path in (run_dir / "embeddings").glob("*") if path.is_dir()}
-    names = []
-    for name in sorted(name for name in counts if counts[name].get(split, 0)):
-        needed = {Task.parse(name).query_entity, Task.parse(name).candidate_type} - {"query"}
-        if needed <= entities:
-            names.append(name)
-        else:
-            logger.warning("%s is left out: no embeddings of %s", name, sorted(needed - entities))
-    embeddings = Embeddings(run_dir, root)
+    names = evaluated_tasks(run_dir, root, split, tasks)
+    for group, members in (groups or {}).items():
+        check_group(group, members, names)
+    run = RunVectors(run_dir, root)
     pairs = {name: read_pairs(run_dir, name, split) for name in names}
     train = {
         name: read_pairs(run_dir, name, "train")[1] if counts[name].get("train") else []
         for name in names
     }
-    result: dict[str, Any] = {"split": split, "tasks": {}}
-    for name in names:
-        logger.info("evaluating %s: %d pairs", name, len(pairs[name][0]))
-        result["tasks"][name] = evaluate_pairs(
-            embeddings, [Task.parse(name)], [pairs[name]], [train[name]]
+
+    def figures_of(what: str, members: Sequence[str]) -> dict[str, Any]:
+        logger.info("evaluating %s: %d pairs", what, sum(len(pairs[one][0]) for one in members))
+        parsed = [Task.parse(one) for one in members]
+        return evaluate_pairs(
+            run, parsed, [pairs[one] for one in members], [train[one] for one in members], widths
         )
-    for group, members in (groups or {}).items():
-        check_group(group, members, names)
-        parsed = [Task.parse(name) for name in members]
-        result.setdefault("groups", {})[group] = evaluate_pairs(
-            embeddings, parsed, [pairs[name] for name in members], [train[name] for name in members]
-        )
-    if input is not None and (figures := judgment_figures(embeddings, input, split)) is not None:
+
+    result: dict[str, Any] = {"split": split}
+    result["tasks"] = {name: figures_of(name, [name]) for name in names}
+    if groups:
+        result["groups"] = {name: figures_of(name, members) for name, members in groups.items()}
+    if input is not None and (figures := judgment_figures(run, input, split)) is not None:
         result["judgments"] = figures
     write_json(run_dir / "metrics" / f"evaluate-{split}.json", result)
     return result

@@ -51,6 +51,7 @@ QUERY_PREFIX = "query/"
 CANDIDATE_PREFIX = "candidate/"
 NEGATIVE_PREFIX = "negative/"  # of a mined hard negative, in the pairs that have one
 VECTOR_SUFFIX = "_embedding"  # float16 bytes, `[dim]`
+NGRAMS_SUFFIX = "/ngrams"  # after the name of a text: its n-gram ids as little-endian uint32
 
 _TASK = re.compile(r"^(search|pin|product)/(product|pin|query)/([^/\s]+)$")
 
@@ -93,6 +94,8 @@ class EntitySpec:
         max_images: the most images that a row has; 0 when no row has one.
         vectors: width of each further vector by its column name, e.g. `graph_embedding`.
         count: number of rows.
+        ngram_vocabulary: fingerprint of the vocabulary whose n-gram ids the records hold beside
+            their texts; None where they hold none.
     """
 
     entity: str
@@ -100,6 +103,7 @@ class EntitySpec:
     max_images: int = 0
     vectors: Mapping[str, int] = field(default_factory=dict)
     count: int = 0
+    ngram_vocabulary: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -108,6 +112,7 @@ class EntitySpec:
             "max_images": self.max_images,
             "vectors": dict(self.vectors),
             "count": self.count,
+            "ngram_vocabulary": self.ngram_vocabulary,
         }
 
     @classmethod

@@ -1,12 +1,23 @@
 """Retrieval heads: TFRS tasks over the sampled softmax with its corrections."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from tfrs_sage.losses import CountMinSketch, LossConfig, Negatives, retrieval_losses
+from tfrs_sage.losses import (
+    CountMinSketch,
+    LossConfig,
+    Negatives,
+    OwnNegatives,
+    cut,
+    false_negative_mask,
+    gather_rows,
+    retrieval_losses,
+    weighted_widths,
+)
 from tfrs_sage.types import Tensor
 
 # Keeps the key of a (query, positive) pair apart from that of (positive, query): the official
@@ -53,6 +64,7 @@ class SampledSoftmaxRetrieval(tfrs.tasks.Retrieval):
         candidate_ids: Tensor,
         log_scale: Tensor,
         random_negatives: Negatives | None = None,
+        own_negatives: OwnNegatives | None = None,
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Mapping[str, Tensor]:
@@ -65,45 +77,92 @@ class SampledSoftmaxRetrieval(tfrs.tasks.Retrieval):
             candidate_ids: int64 `[batch_size]`.
             log_scale: float scalar.
             random_negatives: catalogue candidates with their counts.
+            own_negatives: a mined negative of each row.
             sample_weight: float `[batch_size]` or None.
             training: bool, whether the sketches count this batch. They must have counted the
                 batch at least once before it is evaluated: the log of a count of 0 is -inf.
 
         Returns:
-            float32 scalars: each term of the loss by name, and `accuracy`, the share of rows whose
-            positive scores above all other positives of the batch.
+            float32 scalars: each term of the loss by name (weighted, with its width, where
+            prefixes are trained), `accuracy`, the share of rows whose positive scores above all
+            other positives of the batch, and `masked`, the share of in-batch negatives that are
+            true and so left out.
         """
-        pair_ids = candidate_ids + PAIR_MULTIPLIER * query_ids
-        if training:
-            self._sketches.queries.update(query_ids)
-            self._sketches.pairs.update(pair_ids)
-            self._sketches.positives.update(candidate_ids)
-        log_p = counts = total = None
+        in_batch = self.in_batch_negatives(candidate_embeddings, query_ids, candidate_ids, training)
+        log_p = None
         if self._config.correct_positives:
-            log_p = tf.math.log(tf.cast(self._sketches.pairs(pair_ids), tf.float32))
+            log_p = tf.math.log(
+                tf.cast(self._sketches.pairs(pair_ids(query_ids, candidate_ids)), tf.float32)
+            )
             log_p -= tf.math.log(tf.cast(self._sketches.queries(query_ids), tf.float32))
-        if self._config.correct_negatives:
-            counts = tf.cast(self._sketches.positives(candidate_ids), tf.float32)
-            total = tf.cast(self._sketches.positives.total.value, tf.float32)
-        in_batch = Negatives(candidate_embeddings, candidate_ids, query_ids, counts, total)
-        losses = dict(
-            retrieval_losses(
+        widths = weighted_widths(
+            self._config.prefix_weights, query_embeddings.shape[-1], candidate_embeddings.shape[-1]
+        )
+        terms: dict[str, Tensor] = {}
+        for width, weight in widths.items():
+            losses = retrieval_losses(
                 self._config.mode,
-                query_embeddings,
-                candidate_embeddings,
+                cut(query_embeddings, width),
+                cut(candidate_embeddings, width),
                 query_ids,
                 candidate_ids,
                 log_scale,
-                in_batch,
-                random_negatives,
+                _cut(in_batch, width),
+                _cut(random_negatives, width),
                 log_p,
                 sample_weight,
+                _cut(own_negatives, width),
             )
+            terms.update({f"{name}@{width}": weight * loss for name, loss in losses.items()})
+        widest = max(widths)
+        terms["accuracy"] = in_batch_accuracy(
+            cut(query_embeddings, widest),
+            cut(candidate_embeddings, widest),
+            query_ids,
+            candidate_ids,
         )
-        losses["accuracy"] = in_batch_accuracy(
-            query_embeddings, candidate_embeddings, query_ids, candidate_ids
-        )
-        return losses
+        terms["masked"] = masked_share(query_ids, candidate_ids, in_batch)
+        return terms
+
+    def in_batch_negatives(
+        self, candidates: Tensor, query_ids: Tensor, candidate_ids: Tensor, training: bool
+    ) -> Negatives:
+        """The positives of all replicas as negatives, counted when training."""
+        query_ids, candidate_ids = gather_rows(query_ids), gather_rows(candidate_ids)
+        if training:
+            self._sketches.queries.update(query_ids)
+            self._sketches.pairs.update(pair_ids(query_ids, candidate_ids))
+            self._sketches.positives.update(candidate_ids)
+        candidates = gather_rows(candidates)
+        most = self._config.max_in_batch_negatives  # None takes all
+        candidates, candidate_ids = candidates[:most], candidate_ids[:most]
+        query_ids = query_ids[:most]
+        counts = total = None
+        if self._config.correct_negatives:
+            counts = tf.cast(self._sketches.positives(candidate_ids), tf.float32)
+            total = tf.cast(self._sketches.positives.total.value, tf.float32)
+        return Negatives(candidates, candidate_ids, query_ids, counts, total)
+
+
+def pair_ids(query_ids: Tensor, candidate_ids: Tensor) -> Tensor:
+    """int64 `[n]`, one key for each (query, candidate)."""
+    return candidate_ids + PAIR_MULTIPLIER * query_ids
+
+
+def _cut(negatives: Any, width: int) -> Any:
+    """Negatives of either kind with the prefix of their embeddings; None stays None."""
+    if negatives is None:
+        return None
+    return negatives._replace(embeddings=cut(negatives.embeddings, width))
+
+
+def masked_share(query_ids: Tensor, positive_ids: Tensor, negatives: Negatives) -> Tensor:
+    """Share of the in-batch negatives of other pairs that are left out as true, float32."""
+    masked = false_negative_mask(query_ids, positive_ids, negatives)  # [B, N]
+    own = positive_ids[:, None] == negatives.ids[None, :]
+    own &= query_ids[:, None] == negatives.query_ids[None, :]  # type: ignore[index]
+    others = tf.reduce_sum(tf.cast(~own, tf.float32))
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.cast(masked & ~own, tf.float32)), others)
 
 
 def in_batch_accuracy(

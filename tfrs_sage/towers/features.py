@@ -5,12 +5,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfrs_sage.schema.features import ID, IMAGE_DIM, IMAGES, EntitySpec
+from tfrs_sage.schema.features import ID, IMAGE_DIM, IMAGES, NGRAMS_SUFFIX, EntitySpec
 from tfrs_sage.types import Tensor
 
 FLOAT16_BYTES = 2
-# Ids are compared and counted as 63-bit fingerprints; -1 stays free for "no id".
+NGRAM_BYTES = 4
+# Ids are compared and counted as 63-bit fingerprints, so that one number stays free.
 _NUM_FINGERPRINTS = 2**63 - 1
+NO_ID = -1
 
 Tokenizer = Callable[[Tensor], Mapping[str, Tensor]]
 Vocabulary = Callable[[Tensor], tf.RaggedTensor]
@@ -21,24 +23,33 @@ def id_fingerprint(ids: Tensor) -> Tensor:
     return tf.strings.to_hash_bucket_fast(ids, _NUM_FINGERPRINTS)
 
 
-def parse_records(serialized: Tensor, spec: EntitySpec, prefix: str = "") -> dict[str, Tensor]:
+def parse_records(
+    serialized: Tensor, spec: EntitySpec, prefix: str = "", stored_ngrams: bool = False
+) -> dict[str, Tensor]:
     """Raw features of one entity out of serialized records.
 
     Args:
         serialized: string `[n]`, `tf.Example` protos.
         spec: which fields the entity has.
         prefix: `query/` or `candidate/` in a pair, empty in a record.
+        stored_ngrams: read the n-gram ids that the records hold in place of the texts. Only the
+            title then comes as a text too, for encoders with a vocabulary of their own.
 
     Returns:
         By field: `id` and each text as string `[n]`, empty where absent; `image_embeddings`
         float16 `[n, slots, 256]` with as many slots as the row that has most, and `num_images`
-        int32 `[n]`; each further vector float16 `[n, dim]` and `<name>/present` bool `[n]`.
+        int32 `[n]`; each further vector float16 `[n, dim]` and `<name>/present` bool `[n]`; with
+        `stored_ngrams`, `text_tokens` and `text_lengths` as `EntityTower` takes them.
     """
-    blobs = [ID, *spec.texts, *spec.vectors] + ([IMAGES] if spec.max_images else [])
+    texts = [name for name in spec.texts if name == "title" or not stored_ngrams]
+    ngrams = [name + NGRAMS_SUFFIX for name in spec.texts] if stored_ngrams else []
+    blobs = [ID, *texts, *ngrams, *spec.vectors] + ([IMAGES] if spec.max_images else [])
     parsed = tf.io.parse_example(
         serialized, {prefix + name: tf.io.FixedLenFeature([], tf.string, "") for name in blobs}
     )
-    raw = {name: parsed[prefix + name] for name in (ID, *spec.texts)}
+    raw = {name: parsed[prefix + name] for name in (ID, *texts)}
+    if ngrams:
+        raw.update(_decode_ngrams([parsed[prefix + name] for name in ngrams]))
     if spec.max_images:
         raw.update(_decode_images(parsed[prefix + IMAGES], spec.max_images))
     for name, dim in spec.vectors.items():
@@ -46,6 +57,17 @@ def parse_records(serialized: Tensor, spec: EntitySpec, prefix: str = "") -> dic
         raw[name] = _decode_float16(data, dim)
         raw[f"{name}/present"] = tf.strings.length(data) > 0
     return raw
+
+
+def _decode_ngrams(fields: list[Tensor]) -> dict[str, Tensor]:
+    """Ids of all texts one after the other, and how many each has."""
+    data = tf.stack(fields, axis=1)  # [n, F]
+    # Rows differ in length, which `decode_raw` refuses; joined they are one piece of memory.
+    joined = tf.strings.reduce_join(tf.reshape(data, [-1]))
+    return {
+        "text_tokens": tf.io.decode_raw(joined, tf.int32),
+        "text_lengths": tf.strings.length(data) // NGRAM_BYTES,
+    }
 
 
 def _decode_float16(data: Tensor, length: int) -> Tensor:
@@ -87,11 +109,9 @@ class EntityFeatures:
         """See `EntityTower` for the fields of the result, `parse_records` for those of `raw`."""
         features: dict[str, Any] = {}
         if self.spec.texts and self.vocabulary is not None:
-            texts = tf.stack([raw[name] for name in self.spec.texts], axis=1)  # [n, F]
-            ids = self.vocabulary(tf.reshape(texts, [-1]))  # ragged [n * F, None]
-            lengths = tf.cast(ids.row_lengths(), tf.int32)
-            features["text_tokens"] = ids.values
-            features["text_lengths"] = tf.reshape(lengths, [-1, len(self.spec.texts)])
+            # Stored ids were looked up when the records were written.
+            ngrams = raw if "text_tokens" in raw else self._look_up(raw, self.vocabulary)
+            features.update({name: ngrams[name] for name in ("text_tokens", "text_lengths")})
         if self.spec.max_images:
             features["images"] = tf.cast(raw[IMAGES], tf.float32)
             features["num_images"] = raw["num_images"]
@@ -102,6 +122,15 @@ class EntityFeatures:
         if self.title_tokenizer is not None:
             features["title"] = self.title_tokenizer(raw["title"])
         return features
+
+    def _look_up(self, raw: Mapping[str, Tensor], vocabulary: Vocabulary) -> dict[str, Tensor]:
+        texts = tf.stack([raw[name] for name in self.spec.texts], axis=1)  # [n, F]
+        ids = vocabulary(tf.reshape(texts, [-1]))  # ragged [n * F, None]
+        lengths = tf.cast(ids.row_lengths(), tf.int32)
+        return {
+            "text_tokens": ids.values,
+            "text_lengths": tf.reshape(lengths, [-1, len(self.spec.texts)]),
+        }
 
 
 class QueryFeatures:

@@ -131,7 +131,11 @@ def assemble(run_dir: Path, config: RunConfig) -> Assembly:
             spec, vocabulary, tokenizer if entity in title_encoders else None
         )
     model = RetrievalModel(
-        towers, parsed, config.loss, {name: task.weight for name, task in tasks.items()}
+        towers,
+        parsed,
+        config.loss,
+        {name: task.weight for name, task in tasks.items()},
+        config.training.chunks,
     )
     model.build()
     pretrained = []

@@ -18,9 +18,14 @@ _NUMBER = re.compile(r"_\d+(?=[/_]|$)")
 
 
 def all_variables(model: keras.Model) -> list[keras.Variable]:
-    """Weights, sketches, random state and metrics of the model, then the optimizer's state."""
+    """Weights, sketches and random state of the model, then the optimizer's state.
+
+    Not the metrics: a checkpoint is saved where they begin anew.
+    """
     optimizer = getattr(model, "optimizer", None)
-    return [*model.variables, *(optimizer.variables if optimizer is not None else [])]
+    metrics = {id(variable) for variable in model.metrics_variables}
+    weights = [variable for variable in model.variables if id(variable) not in metrics]
+    return [*weights, *(optimizer.variables if optimizer is not None else [])]
 
 
 def _names(variables: list[keras.Variable]) -> list[str]:
@@ -40,14 +45,15 @@ def save_checkpoint(folder: Path, model: keras.Model, step: int, **fields: Any) 
     variables = all_variables(model)
     target = folder / f"step-{step:09d}"
     with whole_folder(target) as beside:
-        arrays: dict[str, Any] = {f"{i:05d}": np.asarray(v) for i, v in enumerate(variables)}
+        arrays: dict[str, Any] = {
+            f"{i:05d}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)
+        }
         np.savez(beside / "variables.npz", **arrays)
         write_json(
             beside / MANIFEST,
             {
                 "step": step,
                 **fields,
-                "num_weights": len(model.variables),
                 "names": _names(variables),
             },
         )
@@ -91,6 +97,32 @@ def restore_checkpoint(path: Path, model: keras.Model, **expected: Any) -> int:
             variable.assign(arrays[f"{i:05d}"])
     logger.info("restored %s", path)
     return int(manifest["step"])
+
+
+def restore_weights(path: Path, model: keras.Model) -> None:
+    """Puts only the weights of a checkpoint into the model: a new training that starts from them.
+
+    Sketches, metrics and random state stay as they are; the optimizer begins anew.
+
+    Raises:
+        InputError: no checkpoint there, or one of other towers.
+    """
+    if not (path / MANIFEST).is_file():
+        raise InputError(
+            f"training.initial_weights must be the folder of a checkpoint. Found none at {path}."
+        )
+    manifest = read_manifest(path)
+    saved = {name.partition(" ")[2]: i for i, name in enumerate(manifest["names"])}
+    wanted = [name.partition(" ")[2] for name in _names(model.trainable_variables)]
+    if absent := [name for name in wanted if name not in saved]:
+        raise InputError(
+            f"training.initial_weights must hold the weights of these towers. {path} has no "
+            f"{absent[0]}. Use a checkpoint of a run with the same towers."
+        )
+    with np.load(path / "variables.npz") as arrays:
+        for name, variable in zip(wanted, model.trainable_variables, strict=True):
+            variable.assign(arrays[f"{saved[name]:05d}"])
+    logger.info("starting from the weights of %s", path)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from tfrs_sage.errors import InputError
 from tfrs_sage.losses.config import LossConfig
@@ -14,6 +14,7 @@ from tfrs_sage.schema.config import PreprocessConfig
 from tfrs_sage.settings import Settings
 from tfrs_sage.towers.config import EntityTowerConfig, QueryTowerConfig
 from tfrs_sage.training.presets import PRESETS
+from tfrs_sage.users.config import ClusterConfig
 
 
 class TaskConfig(Settings):
@@ -77,6 +78,9 @@ class IndexConfig(Settings):
 
     kind: Literal["brute_force", "scann"] = "scann"
     recall_target: float = Field(0.95, gt=0, le=1, description="against brute force, at 10")
+    prefix: int | None = Field(
+        None, ge=1, description="components of the embedding that the index takes; default: all"
+    )
 
 
 class RunConfig(Settings):
@@ -90,6 +94,17 @@ class RunConfig(Settings):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     index: IndexConfig = IndexConfig()
+    users: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _widths_fit(self) -> "RunConfig":
+        weights = self.loss.prefix_weights
+        if weights is not None and max(weights, default=0) != self.embedding_dim:
+            raise ValueError(
+                "the widest of loss.prefix_weights must be embedding_dim, "
+                f"{self.embedding_dim}; found {sorted(weights)}"
+            )
+        return self
 
 
 def load_config(

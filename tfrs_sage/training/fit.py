@@ -12,11 +12,13 @@ import keras
 
 from tfrs_sage.artefacts import fingerprint, read_manifest, write_json
 from tfrs_sage.training.assemble import Assembly, assemble
-from tfrs_sage.training.checkpoints import latest_checkpoint, restore_checkpoint
+from tfrs_sage.training.checkpoints import latest_checkpoint, restore_checkpoint, restore_weights
 from tfrs_sage.training.config import RunConfig
+from tfrs_sage.training.devices import choose_strategy, distribute, is_chief, train_function
 from tfrs_sage.training.input_pipeline import sub_batch_sizes, training_batches
-from tfrs_sage.training.optimizer import LazyAdamW, WarmupCosine
-from tfrs_sage.training.progress import Checkpoints, ProgressBar
+from tfrs_sage.training.loop import Loop
+from tfrs_sage.training.optimizer import LazyAdamW, LazyLamb, WarmupCosine
+from tfrs_sage.training.shards import check_shards
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +26,18 @@ logger = logging.getLogger(__name__)
 def training_fingerprint(run_dir: Path, config: RunConfig) -> str:
     """What a checkpoint belongs to: the configuration of the model and the examples' files."""
     examples = read_manifest(run_dir / "examples")
-    sections = config.model_dump(mode="json", exclude={"index", "preprocess"})
+    sections = config.model_dump(mode="json", exclude={"index", "preprocess", "users"})
     return fingerprint([sections, examples["files"]])
 
 
 def compile_model(assembly: Assembly, config: RunConfig, num_steps: int) -> None:
-    """Compiles with AdamW, warm-up and cosine decay, and the rate of pretrained weights."""
+    """Compiles with the optimizer, warm-up and cosine decay, and the rate of pretrained weights."""
     training = config.training
     schedule = WarmupCosine(
         training.learning_rate, num_steps, math.ceil(num_steps * training.warmup_share)
     )
-    optimizer = LazyAdamW(
+    kinds: dict[str, Any] = {"adamw": LazyAdamW, "lamb": LazyLamb}
+    optimizer = kinds[training.optimizer](
         learning_rate=schedule,
         weight_decay=training.weight_decay,
         global_clipnorm=training.clip_norm,
@@ -43,7 +46,8 @@ def compile_model(assembly: Assembly, config: RunConfig, num_steps: int) -> None
     optimizer.set_rate_factor(assembly.pretrained, factor)
     optimizer.exclude_from_weight_decay(var_list=undecayed(assembly))
     assembly.model.compile(optimizer=optimizer, jit_compile=False)
-    optimizer.build(assembly.model.trainable_variables)
+    # What compile has made of it: under mixed_float16 its loss is scaled.
+    assembly.model.optimizer.build(assembly.model.trainable_variables)
 
 
 def undecayed(assembly: Assembly) -> list[keras.Variable]:
@@ -70,58 +74,78 @@ def train(run_dir: Path, config: RunConfig) -> dict[str, Any]:
 
     Args:
         run_dir: holds `examples/`, `catalogue/` and `vocabulary/`; gets `checkpoints/`,
-            `metrics/train.jsonl` and `tensorboard/`.
+            `metrics/train.*` and `tensorboard/`.
         config: the run's configuration.
 
     Returns:
-        Steps, seconds, pairs a second and the last losses.
+        Steps, seconds, pairs a step of each task, the last line of the curves.
 
     Raises:
+        InputError: the examples do not fit the configuration, or a file of them is damaged.
         TrainingDiverged: a loss is no longer finite.
+        TrainingStopped: SIGTERM or SIGINT came; the last step is in a checkpoint.
     """
     began = time.monotonic()
     run_dir = Path(run_dir)
-    assembly = assemble(run_dir, config)
+    strategy = choose_strategy(config.training)
+    with strategy.scope():
+        assembly = assemble(run_dir, config)
+    check_shards(run_dir, assembly, config.training)
     pairs = {n: c.get("train", 0) for n, c in read_manifest(run_dir / "examples")["tasks"].items()}
-    sizes = sub_batch_sizes(assembly, config.training, pairs)
+    sizes = sub_batch_sizes(assembly, config.training, pairs, strategy.num_replicas_in_sync)
     per_step = sum(sizes.values())
     num_pairs = sum(pairs[name] for name in sizes)
     num_steps = config.training.steps or math.ceil(num_epochs(config) * num_pairs / per_step)
-    compile_model(assembly, config, num_steps)
     belongs = {"fingerprint": training_fingerprint(run_dir, config), "num_steps": num_steps}
-    set_aside_others(run_dir / "checkpoints", belongs)
-    start, newest = 0, latest_checkpoint(run_dir / "checkpoints")
-    if newest is not None:
-        start = restore_checkpoint(newest, assembly.model, **belongs)
-    logger.info("training steps %d to %d of %s pairs", start, num_steps, sizes)
-    callbacks = [
-        ProgressBar(start, num_steps),
-        Checkpoints(run_dir, start, per_step, **belongs),
-        keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False),
-    ]
-    history: dict[str, list[float]] = {}
-    for steps, epochs in fit_segments(start, num_steps, config.training.checkpoint_steps):
-        batches = training_batches(run_dir, assembly, config.training, pairs, start)
-        result = assembly.model.fit(
-            batches,
-            steps_per_epoch=steps,
-            epochs=epochs,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
-        history = result.history
-        start += steps * epochs
-    seconds = time.monotonic() - began
+    with strategy.scope():
+        compile_model(assembly, config, num_steps)
+        start = restore(run_dir, assembly, config, belongs)
+    logger.info(
+        "training steps %d to %d of %s pairs on %d replicas",
+        start,
+        num_steps,
+        sizes,
+        strategy.num_replicas_in_sync,
+    )
+    batches = distribute(
+        strategy,
+        lambda replicas, shard: training_batches(
+            run_dir, assembly, config.training, pairs, start, replicas, shard
+        ),
+    )
+    loop = Loop(
+        run_dir, assembly.model, config.training, per_step, belongs, writes=is_chief(strategy)
+    )
+    step_function = train_function(strategy, assembly.model, batches)
+    last = loop.run(step_function, iter(batches), start, num_steps)
     summary = {
         "steps": num_steps,
         "pairs_per_step": sizes,
-        "seconds": round(seconds, 1),
-        "last": {key: values[-1] for key, values in history.items()},
+        "seconds": round(time.monotonic() - began, 1),
+        "last": last,
         **belongs,
     }
-    write_json(run_dir / "metrics" / "train.json", summary)
+    if loop.writes:
+        write_json(run_dir / "metrics" / "train.json", summary)
     return summary
+
+
+def restore(
+    run_dir: Path, assembly: Assembly, config: RunConfig, belongs: Mapping[str, Any]
+) -> int:
+    """Puts the newest checkpoint of this training into the model, or the initial weights.
+
+    Returns:
+        The step to go on from.
+    """
+    folder = run_dir / "checkpoints"
+    set_aside_others(folder, belongs)
+    newest = latest_checkpoint(folder)
+    if newest is not None:
+        return restore_checkpoint(newest, assembly.model, **belongs)
+    if config.training.initial_weights is not None:
+        restore_weights(config.training.initial_weights, assembly.model)
+    return 0
 
 
 def set_aside_others(folder: Path, belongs: Mapping[str, Any]) -> None:
@@ -141,22 +165,6 @@ def set_aside_others(folder: Path, belongs: Mapping[str, Any]) -> None:
     )
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
-
-
-def fit_segments(start: int, num_steps: int, checkpoint_steps: int) -> list[tuple[int, int]]:
-    """Calls of `fit` as (steps an epoch, epochs), so that epochs end at round checkpoint steps.
-
-    >>> fit_segments(start=30, num_steps=110, checkpoint_steps=25)
-    [(20, 1), (25, 2), (10, 1)]
-    """
-    segments = []
-    if start % checkpoint_steps and start < num_steps:
-        first = min(checkpoint_steps - start % checkpoint_steps, num_steps - start)
-        segments.append((first, 1))
-        start += first
-    whole, rest = divmod(num_steps - start, checkpoint_steps)
-    if whole:
-        segments.append((checkpoint_steps, whole))
-    if rest:
-        segments.append((rest, 1))
-    return segments
+    curves = folder.parent / "metrics" / "train.jsonl"
+    if curves.is_file():
+        curves.rename(aside / curves.name)

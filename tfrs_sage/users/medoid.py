@@ -1,10 +1,16 @@
 """What stands for a cluster of actions: one real item, and how much the cluster matters now."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 # Sums that differ by less than this share are the same number but for rounding.
 TIE_SHARE = 1e-12
+# Rows of several users that are looked at together: few enough to stay in a cache.
+BLOCK_ROWS = 200
+# What float32 may be wrong by, as a share of the largest squared norm; several times over.
+ROUNDING_SHARE = 1e-5
 
 
 def medoids(vectors: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -12,8 +18,9 @@ def medoids(vectors: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDArray[np.int
 
     The medoid is the `m` in C with the least `sum_j |P_m - P_j|^2`. That sum is
     `|C| |P_m - centroid|^2` plus what is the same for every `m`, so the row nearest to the
-    centroid is taken: time `[m, d]` in place of all pairs. The earliest row wins a tie (every
-    cluster of two is one).
+    centroid is taken, in place of all pairs. Float32 products leave one row of most clusters;
+    where several are too close to tell, float64 differences decide. The earliest row wins a tie
+    (every cluster of two is one).
 
     Args:
         vectors: float `[m, d]`, finite.
@@ -32,31 +39,96 @@ def medoids(vectors: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDArray[np.int
     References:
         PinnerSage (Pal et al., KDD 2020), section 4.2.
     """
-    points = np.asarray(vectors, dtype=np.float64)
+    points = np.asarray(vectors)
     if points.ndim != 2:
         raise ValueError(f"`vectors` must be a matrix [m, d]. Received: shape {points.shape}.")
     label, counts = _checked_labels(labels, len(points))
+    with np.errstate(over="ignore", invalid="ignore"):
+        low = points.astype(np.float32, copy=False)
+        norms = np.einsum("ij,ij->i", low, low)
+    if not np.isfinite(norms).all():
+        _refuse_not_finite(points)
+    order = np.argsort(label, kind="stable")
+    starts = np.cumsum(counts) - counts
+    # The stable sort kept row order within a cluster: this is right for one row and for two.
+    result = order[starts]
+    if counts.max(initial=0) < 3:
+        return result
+    owner = label[order]
+    possible = _possible(low, norms, label, counts)[order]
+    left = np.add.reduceat(possible, starts, dtype=np.int64)
+    alone = np.flatnonzero(possible)
+    alone = alone[left[owner[alone]] == 1]
+    result[owner[alone]] = order[alone]
+    for cluster in np.flatnonzero((left > 1) & (counts > 2)).tolist():
+        rows = order[starts[cluster] : starts[cluster] + counts[cluster]]
+        result[cluster] = rows[_nearest_to_centroid(points[rows].astype(np.float64))]
+    return result
+
+
+def medoids_many(
+    groups: Sequence[npt.ArrayLike], labels: Sequence[npt.NDArray[np.int64]]
+) -> list[npt.NDArray[np.int64]]:
+    """`medoids` of each of many users: for short histories several times faster than one by one.
+
+    Args:
+        groups: float `[m, d]` for each user.
+        labels: int `[m]` for each, as `ward_many` gives them.
+
+    Returns:
+        What `medoids` returns for each.
+    """
+    results: list[npt.NDArray[np.int64]] = []
+    sizes = np.array([len(one) for one in labels], np.int64)
+    # Groups together until they make a block.
+    block = (np.cumsum(sizes) - 1) // BLOCK_ROWS
+    for part in np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(block)) + 1):
+        if part.size == 0:
+            continue
+        num_clusters = np.array([labels[one].max(initial=-1) + 1 for one in part])
+        first_label, first_row = np.cumsum(num_clusters), np.cumsum(sizes[part])
+        offsets = np.repeat(first_label - num_clusters, sizes[part])
+        rows = medoids(
+            np.concatenate([groups[one] for one in part]),
+            np.concatenate([labels[one] for one in part]) + offsets,
+        )
+        rows -= np.repeat(first_row - sizes[part], num_clusters)
+        results += np.split(rows, first_label[:-1])
+    return results
+
+
+def _possible(
+    low: npt.NDArray[np.float32],
+    norms: npt.NDArray[np.float32],
+    label: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+) -> npt.NDArray[np.bool_]:
+    """Whether float32 leaves it open that a row is its cluster's medoid `[m]`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        members = (np.arange(len(counts))[:, None] == label).astype(np.float32)  # [c, m]
+        centroids = members @ low / counts.astype(np.float32)[:, None]
+        # Squared distance to the centroid, but for what is the same for all of a cluster.
+        score = norms - 2.0 * (low @ centroids.T)[np.arange(len(low)), label]
+        least = np.full(len(counts), np.inf, np.float32)
+        np.minimum.at(least, label, score)
+        # Written so that NaN, of numbers too large for float32, stays possible.
+        open_: npt.NDArray[np.bool_] = ~(score > (least + ROUNDING_SHARE * norms.max())[label])
+    return open_
+
+
+def _nearest_to_centroid(group: npt.NDArray[np.float64]) -> int:
+    """Earliest of the rows that are nearest to the mean of all; `group` is used up."""
+    # About the first row, so that what is far from the origin loses no digits.
+    group -= group[0].copy()
+    group -= group.sum(axis=0) / len(group)
+    distance = np.einsum("ij,ij->i", group, group)
+    return int((distance <= distance.min() + TIE_SHARE * distance.max()).argmax())
+
+
+def _refuse_not_finite(points: npt.NDArray[np.floating]) -> None:
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if bad.size:
         raise ValueError(f"`vectors` must be finite. Received: row {bad[0]} holds NaN or infinity.")
-    if not len(points):
-        return np.zeros(0, np.int64)
-    order = np.argsort(label, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    grouped, owner = points[order], label[order]
-    # About the first row of each cluster, so that what is far from the origin loses no digits.
-    grouped -= grouped[starts][owner]
-    centroids = np.add.reduceat(grouped, starts, axis=0) / counts[:, None]  # [c, d]
-    offsets = grouped - centroids[owner]
-    distance = np.einsum("ij,ij->i", offsets, offsets)
-    nearest = np.minimum.reduceat(distance, starts)
-    tolerance = TIE_SHARE * np.maximum.reduceat(distance, starts)
-    tied = distance <= (nearest + tolerance)[owner]
-    # The stable sort kept row order within a cluster: its first tied row is the earliest.
-    rows, where = np.unique(owner[tied], return_index=True)
-    result = np.empty(len(counts), np.int64)
-    result[rows] = order[tied][where]
-    return result
 
 
 def importance(
