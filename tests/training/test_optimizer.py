@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrs_sage.training.optimizer import LazyAdamW, WarmupCosine
+from tfrs_sage.training.optimizer import LazyAdamW, LazyLamb, WarmupCosine
 
 
 def minimise(optimizer, indices, steps=1):
@@ -34,8 +34,31 @@ def test_touched_rows_move_as_under_keras_adam_and_others_stay() -> None:
         scale = min(1.0, 5.0 / float(tf.norm(gradient)))
         dense.apply([gradient * scale], [table])
     np.testing.assert_allclose(lazy[[0, 2, 4, 5]], np.arange(12).reshape(6, 2)[[0, 2, 4, 5]])
-    # The clip sees row 3's two gradients one by one, so only the direction is the same to the bit.
-    np.testing.assert_allclose(lazy, table.numpy(), rtol=2e-3)
+    np.testing.assert_allclose(lazy, table.numpy(), rtol=1e-5)
+
+
+def test_gradient_norm_is_that_before_clipping_with_each_row_once() -> None:
+    optimizer = LazyAdamW(0.1, global_clipnorm=0.5)
+    dense, table = (keras.Variable(np.zeros(shape, np.float32)) for shape in ((2,), (4, 1)))
+    optimizer.build([dense, table])
+    slices = tf.IndexedSlices(tf.constant([[1.0], [2.0], [4.0]]), tf.constant([0, 2, 0]))
+    optimizer.apply([tf.constant([2.0, 4.0]), slices], [dense, table])
+    assert float(optimizer.gradient_norm) == pytest.approx(np.sqrt(4 + 16 + 5**2 + 2**2))
+
+
+def test_lamb_is_that_of_keras_for_matrices_and_lazy_for_tables() -> None:
+    ours, theirs = LazyLamb(0.1), keras.optimizers.Lamb(0.1)
+    start = np.arange(1.0, 7.0, dtype=np.float32).reshape(3, 2)
+    a, b, table = keras.Variable(start), keras.Variable(start), keras.Variable(start)
+    ours.build([a, table])
+    theirs.build([b])
+    slices = tf.IndexedSlices(tf.ones((1, 2)), tf.constant([1]), tf.constant([3, 2]))
+    for _ in range(3):
+        ours.apply([tf.constant(start), slices], [a, table])
+        theirs.apply([tf.constant(start)], [b])
+    np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6)
+    np.testing.assert_array_equal(table.numpy()[[0, 2]], start[[0, 2]])
+    assert (table.numpy()[1] < start[1]).all()
 
 
 def test_rate_factor_zero_freezes() -> None:

@@ -16,10 +16,9 @@ from tfrs_sage.losses import (
     num_replicas,
 )
 from tfrs_sage.models.chunks import cached_gradients
-from tfrs_sage.models.rows import Rows, join_rows, split_rows
+from tfrs_sage.models.rows import Rows, embed_rows, join_rows, split_rows
 from tfrs_sage.schema.features import Task
 from tfrs_sage.tasks import FrequencySketches, SampledSoftmaxRetrieval
-from tfrs_sage.towers.features import concatenate_features
 from tfrs_sage.types import Tensor
 
 SIDES = ("query", "candidate", "negative")
@@ -120,15 +119,7 @@ class RetrievalModel(keras.Model):
         self, features: Mapping[str, Mapping[str, Any]], training: bool = False
     ) -> dict[str, Tensor]:
         """Embeddings of each entity's rows, float32 `[rows, dim]`; each tower runs once."""
-        given = {entity: dict(values) for entity, values in features.items()}
-        self._embed_texts(given, training)
-        embeddings = {}
-        for entity, values in given.items():
-            found = values.get("embedding")
-            if found is None:
-                found = self.towers[entity](values, training=training)
-            embeddings[entity] = found
-        return embeddings
+        return embed_rows(self.towers, features, training)
 
     def restructure(
         self, batch: Mapping[str, Any], rows: Mapping[str, Rows], embeddings: Mapping[str, Tensor]
@@ -142,25 +133,6 @@ class RetrievalModel(keras.Model):
             },
             "random": {entity: pieces["random", entity] for entity in batch.get("random", {})},
         }
-
-    def _embed_texts(self, features: dict[str, dict[str, Any]], training: bool) -> None:
-        """One call of the query tower for the titles of all entities and for the queries.
-
-        Adds `embedding` to the features of the queries and `title_embedding` to those of the
-        entities; nothing where no tower reads titles.
-        """
-        texts = {
-            entity: values["title"] for entity, values in features.items() if "title" in values
-        }
-        if not texts:
-            return
-        if "query" in features:
-            texts["query"] = features["query"]
-        counts = [tf.shape(text["token_ids"])[0] for text in texts.values()]
-        rows = self.towers["query"](concatenate_features(list(texts.values())), training=training)
-        for entity, piece in zip(texts, tf.split(rows, counts), strict=True):
-            name = "embedding" if entity == "query" else "title_embedding"
-            features[entity][name] = tf.ensure_shape(piece, [None, rows.shape[-1]])
 
     def random_negatives(self, batch: Any, embeddings: Any, training: bool) -> dict[str, Negatives]:
         """The random negatives of each entity on all replicas, counted and with their counts."""

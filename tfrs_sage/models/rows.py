@@ -54,6 +54,33 @@ def join_rows(batch: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Rows
     }
 
 
+def embed_rows(
+    towers: Mapping[str, Any], features: Mapping[str, Mapping[str, Any]], training: bool
+) -> dict[str, Tensor]:
+    """Embeddings of each entity's rows, float32 `[rows, dim]`; each tower runs once.
+
+    Where towers read titles with the query tower's encoder, one call of it takes the titles of all
+    entities and the queries.
+    """
+    given = {entity: dict(values) for entity, values in features.items()}
+    texts = {entity: values["title"] for entity, values in given.items() if "title" in values}
+    embeddings: dict[str, Tensor] = {}
+    if texts:
+        if "query" in given:
+            texts["query"] = given.pop("query")
+        counts = [tf.shape(text["token_ids"])[0] for text in texts.values()]
+        rows = towers["query"](concatenate_features(list(texts.values())), training=training)
+        for entity, piece in zip(texts, tf.split(rows, counts), strict=True):
+            piece = tf.ensure_shape(piece, [None, rows.shape[-1]])
+            if entity == "query":
+                embeddings["query"] = piece
+            else:
+                given[entity]["title_embedding"] = piece
+    for entity, values in given.items():
+        embeddings[entity] = towers[entity](values, training=training)
+    return embeddings
+
+
 def split_rows(rows: Mapping[str, Rows], embeddings: Mapping[str, Tensor]) -> dict[Owner, Tensor]:
     """The embeddings `[rows, dim]` of each entity, back to whom they belong."""
     split = {}

@@ -1,6 +1,6 @@
 """The configuration of a run: every section, where its values come from, how it is kept."""
 
-import json
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -122,7 +122,7 @@ def load_config(
     """
     if preset not in PRESETS:
         raise InputError(f"A preset must be one of {', '.join(PRESETS)}. Received: {preset!r}.")
-    values: dict[str, Any] = json.loads(json.dumps(PRESETS[preset]))
+    values: dict[str, Any] = copy.deepcopy(PRESETS[preset])
     if file is not None:
         if not Path(file).is_file():
             raise InputError(f"--config must name a YAML file. Found none at {file}.")

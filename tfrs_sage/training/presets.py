@@ -44,12 +44,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "embedding_dim": 256,
         "query_tower": {"preset": "distil_bert_base_multi", "pooling": "cls"},
-        "loss": {"sketch_width": 2**26},
+        "loss": {
+            "sketch_width": 2**26,
+            "prefix_weights": {16: 0.05, 32: 0.05, 64: 0.05, 128: 0.05, 256: 1.0},
+        },
         "training": {
             "batch_size": 10_240,
             "random_negatives": 40_960,
-            # LAMB at 10**-2.7 in OmniSearchSage; AdamW here, at the rate usual for it.
-            "learning_rate": 1e-3,
+            "optimizer": "lamb",
+            "learning_rate": 10**-2.7,
             "steps": 150_000,
             "warmup_share": 0.005,
             "precision": "mixed_bfloat16",
