@@ -12,6 +12,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from serving.models import LoadedModel, ModelStore
 from serving.service import ModelService, PredictionService
+from serving.users import SERVICE, UserService
 from tfrs_sage.errors import InputError
 
 DEFAULT_PORT = 8500
@@ -27,6 +28,7 @@ class ModelServer:
         store: the models that it answers with.
         host: address to listen at; this machine only, unless told otherwise.
         port: 0 takes a free one, see `port`.
+        users: also answers for users, where given.
 
     Attributes:
         port: the port that it listens at.
@@ -36,7 +38,12 @@ class ModelServer:
     """
 
     def __init__(
-        self, store: ModelStore, *, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT
+        self,
+        store: ModelStore,
+        *,
+        host: str = DEFAULT_HOST,
+        port: int = DEFAULT_PORT,
+        users: UserService | None = None,
     ) -> None:
         threads = 4 * (os.cpu_count() or 1)  # TF Serving's --grpc_max_threads
         self._server = grpc.server(
@@ -52,6 +59,8 @@ class ModelServer:
             PredictionService(store), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(store), self._server)
+        if users is not None:
+            self._server.add_generic_rpc_handlers((users.handler(),))
         self.host = host
         try:
             self.port = int(self._server.add_insecure_port(f"{host}:{port}"))
@@ -82,13 +91,14 @@ def serve_until_signal(
     host: str = DEFAULT_HOST,
     port: int = DEFAULT_PORT,
     drain_s: float = DRAIN_S,
+    users: UserService | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains. Call it from the main thread.
 
     Prints `serving on HOST:PORT ...` on stderr when requests are answered.
     """
     store = ModelStore(models)
-    server = ModelServer(store, host=host, port=port)
+    server = ModelServer(store, host=host, port=port, users=users)
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -97,7 +107,8 @@ def serve_until_signal(
     try:
         server.start()
         names = ", ".join(f"{name} {versions}" for name, versions in store.names().items())
-        print(f"serving on {host}:{server.port}: {names}", file=sys.stderr, flush=True)
+        also = "" if users is None else f"; {SERVICE}"
+        print(f"serving on {host}:{server.port}: {names}{also}", file=sys.stderr, flush=True)
         stop.wait()
         server.stop(drain_s)
     finally:

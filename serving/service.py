@@ -6,7 +6,6 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import Message
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -24,7 +23,7 @@ from serving.tensors import from_proto, to_proto
 _SIGNATURE_DEF = "signature_def"
 
 
-def _answer(work: Callable[[Any], Message], request: Any, context: grpc.ServicerContext) -> Any:
+def answer(work: Callable[[Any], Any], request: Any, context: grpc.ServicerContext) -> Any:
     """Runs one call and turns its `ServingError` into the call's status."""
     try:
         return work(request)
@@ -52,11 +51,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Runs a signature."""
-        return _answer(self._predict, request, context)
+        return answer(self._predict, request, context)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Tells the signatures of a model."""
-        return _answer(self._metadata, request, context)
+        return answer(self._metadata, request, context)
 
     def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         _require_model_spec(request)
@@ -99,7 +98,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Tells the state of a model's versions; a label in the request is ignored."""
-        return _answer(self._status, request, context)
+        return answer(self._status, request, context)
 
     def _status(
         self, request: get_model_status_pb2.GetModelStatusRequest

@@ -8,9 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from serving.client import PredictClient
+from serving.client import PredictClient, UserClient
 from tests.export.toy import IDS, VECTORS, KeywordTower
 from tests.serving.toys import HalfPlus
+from tests.serving.user_run import make_user_run
+from tests.users.planted import LIKED, NOW
+from tfrs_sage.cli.serve import user_service
 from tfrs_sage.export.retrieval import export_retrieval
 
 TIMEOUT_S = 60
@@ -67,11 +70,35 @@ def test_a_run_folder_is_served_until_sigterm(tmp_path) -> None:
         process.wait()
 
 
+def test_a_run_with_users_answers_for_them(tmp_path) -> None:
+    run = make_user_run(tmp_path)
+    HalfPlus(2.0).save(run / "saved_models" / "half" / "7")
+    process = _start("--dir", str(run), "--port", "0")
+    try:
+        address, served = _ready(process)
+        assert served == "half [7]; tfrs_sage.users.v1.UserService"
+        with UserClient(address, timeout_s=TIMEOUT_S) as client:
+            found = client.recommend("u", k=5)
+            assert found["source"] == "medoids"
+            assert {one["medoid_id"] for one in found["items"]} <= set(LIKED)
+            assert client.record_event("e1", "new", "2.0", "click", NOW) == "applied"
+            assert client.recommend("new")["medoids"][0]["medoid_id"] == "2.0"
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert user_service(run, False, None) is None  # --no-users
+    assert user_service(tmp_path / "elsewhere", None, None) is None
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         ([], "either --dir or --model_base_path. Received: neither"),
         (["--dir", "a", "--model_base_path", "b"], "Received: both"),
+        (["--model_base_path", "a", "--users"], "--users or --store without --dir"),
         (["--model_base_path", "/nowhere"], "Could not find base path /nowhere for servable"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrs_sage.layers.sparse_gradients import add_gradients
 from tfrs_sage.models.rows import num_rows, slice_rows
 from tfrs_sage.types import Tensor
 
@@ -60,11 +61,10 @@ def cached_gradients(
         tape.watch(embeddings)
         loss = loss_of(embeddings)
     values = [variable.value for variable in variables]
-    outer, by_entity = tape.gradient(loss, (values, embeddings))
-    gradients = [[gradient] for gradient in outer]
-    before: list[Any] = [loss]
+    gradients, by_entity = tape.gradient(loss, (values, embeddings))
     for i, state in enumerate(states):
-        with tf.control_dependencies(before):
+        done = [gradient for gradient in gradients if gradient is not None]
+        with tf.control_dependencies([loss, *done]):
             for variable, value in zip(random_state, state, strict=True):
                 variable.assign(value)
             wanted = {name: _chunk_of(by_entity[name], i, num_chunks) for name in by_entity}
@@ -72,29 +72,15 @@ def cached_gradients(
             with tf.GradientTape() as tape:
                 found = embed(part)
                 surrogate = tf.add_n([tf.reduce_sum(found[n] * wanted[n]) for n in found])
-            before = tape.gradient(surrogate, values)
-        for known, gradient in zip(gradients, before, strict=True):
-            known.append(gradient)
-        before = [gradient for gradient in before if gradient is not None]
+            gradients = [
+                add_gradients(total, part)
+                for total, part in zip(gradients, tape.gradient(surrogate, values), strict=True)
+            ]
     for variable, value in zip(random_state, after, strict=True):
         variable.assign(value)
-    return loss, [_total(known) for known in gradients]
+    return loss, gradients
 
 
 def _chunk_of(gradient: Tensor, i: int, num_chunks: int) -> Tensor:
     rows = tf.shape(gradient)[0]
     return gradient[rows * i // num_chunks : rows * (i + 1) // num_chunks]
-
-
-def _total(gradients: Sequence[Any]) -> Any:
-    """The sum; sparse gradients stay sparse, absent ones count for nothing."""
-    found = [gradient for gradient in gradients if gradient is not None]
-    if not found:
-        return None
-    if all(isinstance(gradient, tf.IndexedSlices) for gradient in found):
-        return tf.IndexedSlices(
-            tf.concat([gradient.values for gradient in found], axis=0),
-            tf.concat([gradient.indices for gradient in found], axis=0),
-            found[0].dense_shape,
-        )
-    return tf.add_n([tf.convert_to_tensor(gradient) for gradient in found])

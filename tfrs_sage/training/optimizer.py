@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrs_sage.layers.sparse_gradients import each_row_once
 from tfrs_sage.losses import update_everywhere
 from tfrs_sage.types import Tensor
 
@@ -41,7 +42,7 @@ class _LazyRows:
             self._rate_factors[self._var_key(variable)] = factor
 
     def apply(self: Any, grads: Sequence[Any], trainable_variables: Any = None) -> None:
-        summed = [_each_row_once(grad) for grad in _sum_over_replicas(list(grads))]
+        summed = [each_row_once(grad) for grad in _sum_over_replicas(list(grads))]
         super().apply(summed, trainable_variables)  # type: ignore[misc]
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
@@ -75,15 +76,6 @@ class _LazyRows:
         # Keras hands over its own variable, or under tf.distribute that of TensorFlow.
         target = variable.value if isinstance(variable, keras.Variable) else variable
         target.scatter_sub(tf.IndexedSlices(change, rows))
-
-
-def _each_row_once(grad: Any) -> Any:
-    """A sparse gradient with the sum of each row's parts; a dense one as it is."""
-    if not isinstance(grad, tf.IndexedSlices):
-        return grad
-    rows, position = tf.unique(grad.indices)
-    values = tf.math.unsorted_segment_sum(grad.values, position, tf.size(rows))
-    return tf.IndexedSlices(values, rows, grad.dense_shape)
 
 
 def _sum_over_replicas(grads: list[Any]) -> list[Any]:
