@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfrs_sage.cli.options import BeamOption, DirOption, SetOption
+from tfrs_sage.cli.options import BeamOption, DirOption
 from tfrs_sage.cli.output import JsonOption, emit
 
 logger = logging.getLogger(__name__)
@@ -101,86 +101,11 @@ def watched(users: Iterable[Any], num_users: int, what: str) -> Iterator[Any]:
         yield user
 
 
-def label_of(name: str, config: Any) -> str:
-    """A method as the table names it."""
-    known = {
-        "kmeans": f"k-means, k = {config.num_clusters}",
-        "centroid": "centroids for medoids",
-        "pinnersage": f"PinnerSage: lambda {config.decay:g}, {config.num_samples} drawn",
-        "oracle": "oracle (sees the future)",
-    }
-    start, _, number = name.partition("_")
-    if start == "decay" and number:
-        return f"lambda {number}"
-    if start == "sample":
-        return f"{number} drawn"
-    return known.get(name, name.replace("_", " "))
-
-
-def methods_table(result: dict[str, Any], config: Any) -> Any:
-    """Every method: each metric with its interval, below it the lift over the last item."""
-    from rich.table import Table
-
-    names = ("relevance", "recall", "r_precision", "reciprocal_rank")
-    title = f"split {result['split']}: {result['num_users']} users, 95% intervals, lift over last"
-    table = Table(title=f"{title} item", show_lines=True)
-    for heading in ("method", *(name.replace("_", " ") for name in names), "clusters"):
-        table.add_column(heading, justify="left" if heading == "method" else "right")
-    for name, one in result["methods"].items():
-        cells = []
-        for metric in names:
-            found, lift = one[metric], one[metric]["lift"]
-            cell = f"{found['mean']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
-            if lift is not None and name != "last_item":
-                cell += f"\n{lift['mean']:+.0%} ({lift['low']:+.0%} to {lift['high']:+.0%})"
-            cells.append(cell)
-        table.add_row(label_of(name, config), *cells, f"{one['num_clusters']:.1f}")
-    return table
-
-
-def order_table(result: dict[str, Any]) -> Any:
-    """Whether each method is above what it should be above: differences of the same users."""
-    from rich.table import Table
-
-    table = Table(title="differences of the same users, 95% intervals")
-    table.add_column("difference")
-    for metric in result["order"]:
-        table.add_column(metric.replace("_", " "), justify="right")
-    for name in next(iter(result["order"].values())):
-        cells = []
-        for metric in result["order"].values():
-            one = metric[name]
-            sign = "above" if one["low"] > 0 else "below" if one["high"] < 0 else "no telling"
-            cells.append(f"{one['mean']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f}) {sign}")
-        table.add_row(name.replace("_", " "), *cells)
-    return table
-
-
-def sweep_table(result: dict[str, Any]) -> Any:
-    """Each threshold's relevance, recall and clusters; the chosen one marked."""
-    from rich.table import Table
-
-    table = Table(title=f"split {result['split']}: {result['num_users']} users, 95% intervals")
-    headings = ("threshold", "relevance", "recall", "harmonic mean", "clusters", "10% 50% 90%")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for one in result["thresholds"]:
-        cells = [
-            "{:.3f} ({:.3f} to {:.3f})".format(*one[metric]) for metric in ("relevance", "recall")
-        ]
-        mark = " *" if one["threshold"] == result["chosen"] else "  "
-        quantiles = " ".join(f"{number:.0f}" for number in one["clusters_quantiles"])
-        mean = f"{one['harmonic_mean']:.3f}"
-        clusters = f"{one['clusters'][0]:.1f}"
-        table.add_row(f"{one['threshold']:g}{mark}", *cells, mean, clusters, quantiles)
-    return table
-
-
 def choose_threshold(histories: Any, config: Any) -> dict[str, Any]:
     """The sweep of the thresholds that the histories suggest, and which of them is best."""
     from dataclasses import asdict
 
-    from tfrs_sage.report.users_sweep import RULE, chosen, harmonic_mean, threshold_grid
+    from tfrs_sage.report.users_sweep import RULE, chosen, geometric_mean, threshold_grid
     from tfrs_sage.users.sweep import sweep_thresholds
 
     number = histories.num_users
@@ -190,11 +115,58 @@ def choose_threshold(histories: Any, config: Any) -> dict[str, Any]:
     best = chosen(scores)
     return {
         "num_users": best.num_users,
-        "thresholds": [{**asdict(one), "harmonic_mean": harmonic_mean(one)} for one in scores],
+        "thresholds": [{**asdict(one), "geometric_mean": geometric_mean(one)} for one in scores],
         "chosen": best.threshold,
         "rule": RULE,
         "configured": config.threshold,
     }
+
+
+def changed_users(dir: Path, settings: Sequence[str], threshold: float | None) -> Any:
+    """The run's section `users`, with the settings of this evaluation."""
+    from tfrs_sage.errors import InputError
+    from tfrs_sage.training.config import load_config
+
+    if other := [one for one in settings if not one.strip().startswith("users.")]:
+        raise InputError(
+            f"--set of evaluate-users changes the section `users` alone. Received: {other[0]!r}. "
+            "What else a run computes was settled when it was made."
+        )
+    given = [] if threshold is None else [f"users.threshold={threshold}"]
+    return load_config("base", dir / "config.yaml", [*settings, *given]).users
+
+
+def opened(folder: Path, table: Path, config: Any, max_users: int | None) -> Any:
+    """The histories that the job wrote, with the vectors of their items."""
+    import numpy as np
+
+    from beam_pipelines.vector_table import VectorTable
+    from tfrs_sage.report.users_histories import Histories
+
+    items = VectorTable(table)
+    ids = items.ids_of(np.arange(len(items.vectors)))
+    return Histories(folder, ids, items.vectors, config, max_users)
+
+
+def draw(
+    histories: Any, config: Any, input: str, wanted: Sequence[str] | None, dir: Path
+) -> dict[str, list[str]]:
+    """The pictures of the wanted users, or of typical ones; the files by user."""
+    from tfrs_sage.report.users_pictures import typical_users, write_pictures
+
+    drawn = wanted or typical_users(histories, config)
+    written = write_pictures(
+        histories, drawn, histories.catalogue, config, input, dir / "report" / "users"
+    )
+    return {name: [str(path) for path in paths] for name, paths in written.items()}
+
+
+def compare_methods(histories: Any, config: Any) -> dict[str, Any]:
+    """The figures of every method."""
+    from tfrs_sage.report.users_protocol import evaluate_users as evaluate
+
+    users = watched(histories, histories.num_users, "methods")
+    return evaluate(users, histories.catalogue, config)
 
 
 def evaluate_users(
@@ -214,19 +186,27 @@ def evaluate_users(
     threshold: Annotated[
         float | None, typer.Option("--threshold", min=0, help="Alpha [users.threshold].")
     ] = None,
-    set: SetOption = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="One setting of the section users, for this evaluation alone: "
+            "users.action_weights.view=0, users.num_candidates=100; may be given many times.",
+        ),
+    ] = None,
     sweep: Annotated[
         bool,
         typer.Option(
-            "--sweep", help="Instead: relevance, recall and clusters at many thresholds, on the "
-            "validation split, and which one to take."
+            "--sweep",
+            help="Instead: relevance, recall and clusters at many thresholds, on the "
+            "validation split, and which one to take.",
         ),
     ] = False,
     user: Annotated[
         list[str] | None,
         typer.Option(
-            "--user", help="Users to draw [those of the most, a median number and the fewest "
-            "clusters]."
+            "--user",
+            help="Users to draw [those of the most, a median number and the fewest clusters].",
         ),
     ] = None,
     pictures: Annotated[bool, typer.Option(help="Draw users' clusters and maps.")] = True,
@@ -239,34 +219,28 @@ def evaluate_users(
     with, each with an interval and its lift over the last item. Settings given here hold for this
     evaluation alone.
     """
-    from beam_pipelines.vector_table import VectorTable, vector_table
+    from beam_pipelines.vector_table import vector_table
     from tfrs_sage.artefacts import write_json
     from tfrs_sage.cli.run_folder import RunFolder
     from tfrs_sage.errors import InputError
-    from tfrs_sage.report.users_histories import Histories
-    from tfrs_sage.report.users_pictures import typical_users, write_pictures
-    from tfrs_sage.report.users_protocol import evaluate_users as evaluate
+    from tfrs_sage.report.users_tables import sweep_table, told
     from tfrs_sage.schema.reading import table_files
-    from tfrs_sage.training.config import load_config
 
     split, past = split or ("validation" if sweep else "test"), past or ["train"]
     check_splits(split, past, sweep)
     run = RunFolder.open(dir, beam_args=beam)
     if run.input is None or "engagements" not in table_files(run.input):
         raise InputError(
-            f"The run's tables must hold engagements. Found: none in {run.input}. Give the run "
-            "its tables with `tfrs-sage preprocess --input`."
+            f"The run's tables must hold engagements. Found: none in {run.input}. Preprocess the "
+            "run again, with --input naming tables that have them."
         )
-    given = [] if threshold is None else [f"users.threshold={threshold}"]
-    config = load_config("base", dir / "config.yaml", [*(set or ()), *given]).users
+    config = changed_users(dir, set or (), threshold)
     table = vector_table(dir)
-    items = VectorTable(table)
     with tempfile.TemporaryDirectory(prefix=".histories-", dir=table.parent) as folder:
         logger.info("histories: %s clustered, %s foreseen", ", ".join(past), split)
         write_histories(run, config, table, Path(folder), past, split)
-        ids = items.ids_of(range(len(items.vectors)))
-        histories = Histories(Path(folder), ids, items.vectors, config, max_users)
-        told = {
+        histories = opened(Path(folder), table, config, max_users)
+        result: dict[str, Any] = {
             "split": split,
             "past": past,
             "num_left_out": histories.num_left_out,
@@ -275,27 +249,16 @@ def evaluate_users(
             "config": config.model_dump(mode="json"),
         }
         if sweep:
-            result = {**told, **choose_threshold(histories, config)}
-            write_json(dir / "metrics" / f"sweep-users-{split}.json", result)
-            advice = f"users.threshold={result['chosen']:g}: {result['rule']} (*). Set it with"
-            emit(result, json, sweep_table(result), f"{advice} --set when the run is made.")
-            return
-        users = watched(histories, histories.num_users, "methods")
-        result = {**told, **evaluate(users, histories.catalogue, config)}
-        if pictures:
-            drawn = user or typical_users(histories, config)
-            result["pictures"] = write_pictures(
-                histories, drawn, histories.catalogue, config, run.input, dir / "report" / "users"
-            )
-            told_paths = {who: [str(path) for path in p] for who, p in result["pictures"].items()}
-            result["pictures"] = told_paths
-    write_json(dir / "metrics" / f"evaluate-users-{split}.json", result)
-    chance = result["catalogue"]["similar_share"]
-    emit(
-        result,
-        json,
-        methods_table(result, config),
-        order_table(result),
-        f"By chance: {chance:.1%} of the pairs of items are alike (cosine of at least 0.8).",
-        *(path for paths in result.get("pictures", {}).values() for path in paths),
-    )
+            result |= choose_threshold(histories, config)
+            shown = [
+                sweep_table(result),
+                f"* {result['rule']}. `cluster-users --threshold` keeps it.",
+            ]
+        else:
+            if pictures:
+                result["pictures"] = draw(histories, config, run.input, user, dir)
+            result |= compare_methods(histories, config)
+            shown = told(result, config)
+    name = "sweep" if sweep else "evaluate"
+    write_json(dir / "metrics" / f"{name}-users-{split}.json", result)
+    emit(result, json, *shown)

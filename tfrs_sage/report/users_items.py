@@ -55,7 +55,9 @@ def read_items(input: str, wanted: Collection[str]) -> dict[str, Item]:
     ids = pa.array(sorted(set(wanted)), pa.string())
     items = {str(one): Item(str(one)) for one in ids}
     for _, _, batch in iter_batches(input, "products"):
-        for row in batch.filter(pc.fill_null(pc.is_in(batch["product_id"], ids), False)).to_pylist():
+        for row in batch.filter(
+            pc.fill_null(pc.is_in(batch["product_id"], ids), False)
+        ).to_pylist():
             name = row["product_id"]
             pixels = _first_image(source, row.get("image_paths") or [])
             items[name] = Item(row.get("title") or name, pixels)

@@ -68,7 +68,7 @@ def draw_map(
     others = np.concatenate([np.zeros((0, 2)), *parts[NAMED:]])
     if len(others):
         label = f"{len(parts) - NAMED} more clusters ({len(others)})"
-        axes.scatter(*others.T, s=14, color="#BBBBBB", label=label)
+        axes.scatter(others[:, 0], others[:, 1], s=14, color="#BBBBBB", label=label)
     # The most important last: on top.
     for number in reversed(range(min(NAMED, len(parts)))):
         _draw_cluster(axes, user, number, parts[number], items)
@@ -97,7 +97,10 @@ def _draw_cluster(
 ) -> None:
     """The points of a cluster, the large and numbered medoid over them."""
     cluster = user.clusters[number]
-    style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+    style: dict[str, Any] = {
+        "color": COLORS[number % len(COLORS)],
+        "marker": MARKERS[number % len(MARKERS)],
+    }
     title = Item(f"{items[cluster.medoid_id].title} ({cluster.size})").short_title(44, 2)
     axes.scatter(*points.T, s=34, alpha=0.75, linewidths=0, label=f"#{number + 1} {title}", **style)
     axes.scatter(

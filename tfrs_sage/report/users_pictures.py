@@ -74,7 +74,7 @@ def write_pictures(
     if missing := [one for one in wanted if one not in chosen]:
         raise InputError(
             f"A user to draw must have actions before and in the split. Received: {missing[0]!r}, "
-            "who has not. Take another one, or other splits."
+            "who has not. Take another one, other splits, or more of --max-users."
         )
     found = _clusters([chosen[one] for one in wanted], config, keep_members=True)
     members = {item for user in found for one in user.clusters for item in one.member_ids}

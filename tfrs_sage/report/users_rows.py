@@ -9,10 +9,11 @@ from tfrs_sage.report.users_items import COLORS, Item
 from tfrs_sage.users.clusters import Cluster, UserClusters
 
 ROWS, COLUMNS = 8, 8  # clusters, and items of each, that are shown
+LEAST_COLUMNS = 4  # for the heading
 DPI = 110
 # Inches: a cell, of which the lower part is for the title, and the margins.
 CELL_WIDTH, CELL_HEIGHT, TITLE_HEIGHT, GAP = 1.15, 1.75, 0.40, 0.10
-LABEL_WIDTH, TOP = 1.75, 0.55
+LABEL_WIDTH, TOP = 1.75, 0.75
 
 
 def draw_rows(user: UserClusters, items: Mapping[str, Item], path: Path) -> None:
@@ -30,14 +31,15 @@ def draw_rows(user: UserClusters, items: Mapping[str, Item], path: Path) -> None
 
     shown = user.clusters[:ROWS]
     widest = max((min(COLUMNS, len(set(one.member_ids))) for one in shown), default=1)
-    width = LABEL_WIDTH + max(widest, 4) * (CELL_WIDTH + GAP) + 0.55
+    width = LABEL_WIDTH + max(widest, LEAST_COLUMNS) * (CELL_WIDTH + GAP) + 0.55
     height = TOP + len(shown) * (CELL_HEIGHT + GAP) + 0.1
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     left_out = len(user.clusters) - len(shown)
-    more = f", the {len(shown)} most important" if left_out else ""
-    heading = f"User {user.user_id}: {_number(user.num_actions, 'action')}, "
-    heading += f"{_number(len(user.clusters), 'cluster')}{more}. The framed item is the medoid."
-    _text(figure, 0.1, height - 0.3, heading, size=11, weight="bold", va="center")
+    about = f"{_number(user.num_actions, 'action')}, {_number(len(user.clusters), 'cluster')}"
+    _text(figure, 0.1, height - 0.25, f"User {user.user_id}: {about}", size=12, weight="bold")
+    note = f"The {len(shown)} most important clusters. " if left_out else ""
+    note += "The framed item is the medoid; the others follow, the newest first."
+    _text(figure, 0.1, height - 0.5, note, size=9)
     total = sum(one.importance for one in user.clusters)
     for row, cluster in enumerate(shown):
         top = height - TOP - row * (CELL_HEIGHT + GAP)
@@ -84,19 +86,19 @@ def _draw_item(
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set(color=frame or "#B0B0B0", linewidth=4 if frame else 0.6)
-    times = f" ({count} times)" if count > 1 else ""
+    axes.set_anchor("S")
+    if count > 1:
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+        place = {"transform": axes.transAxes, "ha": "right", "va": "top"}
+        axes.text(0.92, 0.93, f"×{count}", size=8, weight="bold", bbox=box, zorder=3, **place)
     if item.pixels is not None:
         axes.imshow(item.pixels, interpolation="lanczos", aspect="equal")
-        title = Item(item.title + times).short_title(19, 2)
-        below = top - side - 0.07
+        title, below = item.short_title(19, 2), top - side - 0.07
         _text(figure, left + CELL_WIDTH / 2, below, title, size=7.5, ha="center", va="top")
         return
     axes.set_facecolor("#F2F2F2")
-    title = Item(item.title + times).short_title(14, 6)
-    axes.text(
-        0.5, 0.5, title, size=8.5, ha="center", va="center", parse_math=False,
-        transform=axes.transAxes,
-    )  # fmt: skip
+    style = {"transform": axes.transAxes, "ha": "center", "va": "center", "parse_math": False}
+    axes.text(0.5, 0.5, item.short_title(14, 6), size=8.5, **style)
 
 
 def _text(figure: Any, left: float, bottom: float, text: str, **style: Any) -> None:

@@ -1,5 +1,6 @@
 """Choosing alpha: thresholds where the data's own merges lie, and the best of them."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import fastcluster
@@ -12,25 +13,27 @@ from tfrs_sage.users.distances import squared_distances
 from tfrs_sage.users.protocol import UserSplit
 from tfrs_sage.users.sweep import ThresholdScores
 
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the merges made
+# Of the merges, what is left undone: each threshold leaves users 0.7 times the clusters of the one
+# before, down to 2% of the actions. Above, each is twice the one before.
+LEFT = tuple(2.0 ** (-step / 2) for step in range(1, 12))
 HEIGHTS_OF_A_USER = 64
-DIGITS = 3
-RULE = "the largest harmonic mean of relevance and recall; of equal ones the fewest clusters"
+RULE = "the largest geometric mean of relevance and recall; of equal ones the fewest clusters"
 
 
 def threshold_grid(users: Iterable[UserSplit], config: ClusterConfig) -> list[float]:
     """Thresholds to try: quantiles of the heights at which the users' clusters merge.
 
-    At the quantile q a share q of all merges is made, so the grid runs from every different item
-    by itself to one cluster for each user, in steps of the same number of merges. Users weigh the
-    same, however long their histories are: `HEIGHTS_OF_A_USER` quantiles of each are pooled.
+    At the quantile q a share q of all merges is made. The grid runs from every different item by
+    itself to one cluster for each user, in steps of the same ratio (`LEFT`), as the last merges
+    are the ones that matter. Users weigh the same, however long their histories are:
+    `HEIGHTS_OF_A_USER` quantiles of each are pooled.
 
     Args:
         users: of the validation split; read once.
         config: the method, ward or complete; its own threshold joins the grid.
 
     Returns:
-        Ascending, rounded to three digits, but for the last, which is rounded up; the first is 0.
+        Ascending, from 0 to the highest merge of all; rounded to three digits in between.
 
     Raises:
         InputError: k-means has no heights; or no user has two actions.
@@ -53,11 +56,11 @@ def threshold_grid(users: Iterable[UserSplit], config: ClusterConfig) -> list[fl
             "A sweep needs users with two actions before the split. Found: none. Take more of "
             "--past, or a longer users.window_days."
         )
-    inner = np.quantile(np.concatenate(pooled), SHARES[1:-1])
-    # Rounding up the last, so that it merges all of every user.
-    last = float(f"{highest * (1 + 10.0**-DIGITS):.{DIGITS}g}") if highest > 0 else 0.0
-    found = {float(f"{one:.{DIGITS}g}") for one in inner.tolist()}
-    return sorted({0.0, *found, max(last, highest), config.threshold})
+    found = np.quantile(np.concatenate(pooled), 1.0 - np.array(LEFT)).tolist()
+    while 0 < 2 * found[-1] < highest:
+        found.append(2 * found[-1])
+    rounded = {float(f"{one:.3g}") for one in found}
+    return sorted({0.0, config.threshold, highest, *(one for one in rounded if one < highest)})
 
 
 def merge_heights(vectors: npt.ArrayLike, method: str) -> npt.NDArray[np.float64]:
@@ -71,10 +74,9 @@ def merge_heights(vectors: npt.ArrayLike, method: str) -> npt.NDArray[np.float64
     return np.sort(heights)
 
 
-def harmonic_mean(one: ThresholdScores) -> float:
-    """Of relevance and recall; 0 where both are."""
-    both = one.relevance[0] + one.recall[0]
-    return 2 * one.relevance[0] * one.recall[0] / both if both else 0.0
+def geometric_mean(one: ThresholdScores) -> float:
+    """Of relevance and recall: twice as much of the one is worth half of the other."""
+    return math.sqrt(one.relevance[0] * one.recall[0])
 
 
 def chosen(scores: Sequence[ThresholdScores]) -> ThresholdScores:
@@ -83,4 +85,4 @@ def chosen(scores: Sequence[ThresholdScores]) -> ThresholdScores:
     Either metric alone would be gamed: one medoid of a crowded interest is relevant and finds
     nothing else. Fewer clusters are fewer medoids to store, and each brings more from the cache.
     """
-    return max(scores, key=lambda one: (harmonic_mean(one), -one.clusters[0], one.threshold))
+    return max(scores, key=lambda one: (geometric_mean(one), -one.clusters[0], one.threshold))
