@@ -1,7 +1,7 @@
 import pytest
 
 from tfrs_sage.errors import InputError
-from tfrs_sage.training.config import load_config, read_config, save_config
+from tfrs_sage.training.config import learned_from, load_config, read_config, save_config
 from tfrs_sage.training.presets import PRESETS
 
 
@@ -39,3 +39,19 @@ def test_wrong_settings_say_what_is_right(setting, message) -> None:
 def test_unknown_preset() -> None:
     with pytest.raises(InputError, match=r"one of tiny, base, paper\. Received: 'huge'"):
         load_config("huge")
+
+
+@pytest.mark.parametrize(
+    ("setting", "same"),
+    [
+        ("training.log_steps=7", True),
+        ("training.chunks=4", True),
+        ("users.threshold=3.0", True),
+        ("index.prefix=64", True),
+        ("training.seed=1", False),
+        ("loss.mode=random", False),
+    ],
+)
+def test_what_begins_a_training_anew(setting, same) -> None:
+    one, other = load_config("tiny"), load_config("tiny", None, [setting])
+    assert (learned_from(one) == learned_from(other)) == same

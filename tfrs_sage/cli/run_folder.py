@@ -10,7 +10,13 @@ from typing import Any
 
 from tfrs_sage.artefacts import fingerprint, write_json
 from tfrs_sage.errors import InputError
-from tfrs_sage.training.config import RunConfig, load_config, read_config, save_config
+from tfrs_sage.training.config import (
+    RunConfig,
+    learned_from,
+    load_config,
+    read_config,
+    save_config,
+)
 
 logger = logging.getLogger(__name__)
 STEPS_FILE = "steps.json"
@@ -71,19 +77,15 @@ class RunFolder:
 
     def inputs(self, step: str) -> str:
         """Fingerprint of everything that decides what a step makes."""
-        config = self.config.model_dump(mode="json")
-        sections = {
-            "preprocess": ["preprocess"],
-            "train": [key for key in config if key not in ("preprocess", "index")],
-            "towers": [],
-            "embed": [],
-            "index": ["index"],
-            "retrieval": [],
-        }[step]
+        sections: dict[str, Any] = {
+            "preprocess": self.config.preprocess.model_dump(mode="json"),
+            "train": learned_from(self.config),
+            "index": self.config.index.model_dump(mode="json"),
+        }
         before = {"train": "preprocess", "towers": "train", "embed": "towers", "index": "embed"}
         before["retrieval"] = "index"
         upstream = self.inputs(before[step]) if step in before else self._table_files()
-        return fingerprint([step, {key: config[key] for key in sections}, upstream])
+        return fingerprint([step, sections.get(step), upstream])
 
     def _table_files(self) -> Any:
         from tfrs_sage.schema.reading import table_files
@@ -184,6 +186,9 @@ def _retrieval(run: RunFolder) -> dict[str, Any]:
     from tfrs_sage.export.savedmodel import LoadedQueryTower, latest_version
     from tfrs_sage.index.embeddings import read_embeddings
 
+    if not (run.root / "query_tower").is_dir():
+        logger.warning("the retrieval models take texts: without a text query there is none")
+        return {}
     ids, vectors = read_embeddings(run.path / "embeddings" / "product")
     tower = LoadedQueryTower(latest_version(run.root, "query_tower"))
     names = [str(one) for one in ids]

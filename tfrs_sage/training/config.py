@@ -107,6 +107,17 @@ class RunConfig(Settings):
         return self
 
 
+def learned_from(config: RunConfig) -> dict[str, Any]:
+    """The settings that decide what is learned, for fingerprints.
+
+    Not those of other steps, nor how often a training writes, on which devices and in how many
+    parts it computes: changing these goes on with the same training.
+    """
+    left_out = {"checkpoint_steps", "log_steps", "strategy", "chunks"}
+    others: Any = {"preprocess": True, "index": True, "users": True, "training": left_out}
+    return config.model_dump(mode="json", exclude=others)
+
+
 def load_config(
     preset: str = "base", file: Path | None = None, overrides: Sequence[str] = ()
 ) -> RunConfig:

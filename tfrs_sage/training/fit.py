@@ -13,7 +13,7 @@ import keras
 from tfrs_sage.artefacts import fingerprint, read_manifest, write_json
 from tfrs_sage.training.assemble import Assembly, assemble
 from tfrs_sage.training.checkpoints import latest_checkpoint, restore_checkpoint, restore_weights
-from tfrs_sage.training.config import RunConfig
+from tfrs_sage.training.config import RunConfig, learned_from
 from tfrs_sage.training.devices import choose_strategy, distribute, is_chief, train_function
 from tfrs_sage.training.input_pipeline import sub_batch_sizes, training_batches
 from tfrs_sage.training.loop import Loop
@@ -26,8 +26,7 @@ logger = logging.getLogger(__name__)
 def training_fingerprint(run_dir: Path, config: RunConfig) -> str:
     """What a checkpoint belongs to: the configuration of the model and the examples' files."""
     examples = read_manifest(run_dir / "examples")
-    sections = config.model_dump(mode="json", exclude={"index", "preprocess", "users"})
-    return fingerprint([sections, examples["files"]])
+    return fingerprint([learned_from(config), examples["files"]])
 
 
 def compile_model(assembly: Assembly, config: RunConfig, num_steps: int) -> None:
