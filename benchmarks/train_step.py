@@ -12,7 +12,7 @@ build/bench-torch the first time, from wherever pip is set to look (a CPU build 
 Its OpenMP threads wait passively: spinning ones lose most where other processes run too.
 
 `equality`: both sides from the same weights, without dropout, over the same batches. The losses
-of the first steps must agree to 1e-3, or the benchmark fails.
+of the first two steps must agree to 1e-3, or the benchmark fails; those of the others are shown.
 """
 
 import argparse
