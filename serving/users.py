@@ -73,7 +73,8 @@ class UserService:
             "Status": self.status,
         }
         return grpc.method_handlers_generic_handler(
-            SERVICE, {name: _unary(call) for name, call in calls.items()}
+            SERVICE,
+            {name: _unary(call, self._recommender.store.outages) for name, call in calls.items()},
         )
 
     def recommend(self, message: bytes) -> Json:
@@ -149,14 +150,23 @@ def _parsed(kind: type[_Request], message: bytes, fields: str, example: str) -> 
         ) from error
 
 
-def _unary(call: Callable[[bytes], Json]) -> grpc.RpcMethodHandler:
-    """A method of bytes and bytes; what is wrong on the server's side is FAILED_PRECONDITION."""
+def _unary(
+    call: Callable[[bytes], Json], outages: tuple[type[Exception], ...]
+) -> grpc.RpcMethodHandler:
+    """A method of bytes and bytes.
+
+    What is wrong on the server's side is FAILED_PRECONDITION; a store that cannot be reached is
+    UNAVAILABLE, so that clients try again.
+    """
 
     def work(message: bytes) -> Json:
         try:
             return call(message)
         except InputError as error:  # the message was right: the store or the index is not
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, str(error)) from error
+        except outages as error:
+            text = f"The user store must be reachable. Found: {error}. Try again later."
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, text) from error
 
     return grpc.unary_unary_rpc_method_handler(
         lambda message, context: answer(work, message, context), response_serializer=_to_bytes

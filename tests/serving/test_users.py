@@ -15,6 +15,7 @@ from serving.server import ModelServer
 from serving.users import SERVICE
 from tests.serving.user_run import make_user_run
 from tests.users.planted import CONFIG, LIKED, NOW, VECTORS, axis_of
+from tests.users.stores import redis_server
 from tfrs_sage.errors import InputError
 from tfrs_sage.users.online import Event, apply_event
 from tfrs_sage.users.store import open_store
@@ -211,3 +212,19 @@ def test_another_index_is_another_version(run, tmp_path) -> None:
     other = make_user_run(tmp_path)
     one, two = (index_version(folder / "index" / "product") for folder in (run, other))
     assert one == index_version(run / "index" / "product") != two
+
+
+def test_a_redis_that_goes_away_is_told_as_unavailable(run, tmp_path_factory) -> None:
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        with open_store(url) as store:
+            store.finish_batch(NOW, lambda user: user)
+        service = open_users(run, CONFIG, url)
+        server = ModelServer(ModelStore([]), port=0, users=service)
+        with server, UserClient(f"127.0.0.1:{server.port}", timeout_s=TIMEOUT_S) as client:
+            client.wait_until_ready(TIMEOUT_S)
+            assert client.recommend("u", k=2)["source"] == "popular"
+            pytest.importorskip("redis").Redis.from_url(url).shutdown(nosave=True)
+            with pytest.raises(grpc.RpcError) as told:
+                client.recommend("u", k=2)
+    assert told.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert "The user store must be reachable. Found:" in told.value.details()

@@ -43,6 +43,7 @@ class RedisStore(UserStore):
                 "The Redis store needs the Redis client. Found: none. "
                 "pip install 'tfrs-sage[redis]'."
             ) from error
+        self.outages = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
         # The client is safe for threads and for forked processes: its pool is by process.
         self._redis: Any = redis.Redis.from_url(url)
         self._swap: Any = self._redis.register_script(_SWAP)

@@ -36,6 +36,8 @@ class SqliteStore(UserStore):
         InputError: not a user store, or one of another version.
     """
 
+    outages = (sqlite3.OperationalError,)
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._local = threading.local()

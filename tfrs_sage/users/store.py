@@ -139,7 +139,12 @@ class UserStore(ABC):
 
     Every change of a user is atomic: readers see it before or after, and of several writers none
     undoes what another did. Changes of different users are independent of each other.
+
+    Attributes:
+        outages: errors that its methods raise while it cannot be reached: worth another try later.
     """
+
+    outages: tuple[type[Exception], ...] = ()
 
     @abstractmethod
     def get_many(self, user_ids: Iterable[str]) -> dict[str, StoredUser]:
