@@ -6,8 +6,9 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from beam_pipelines.counters import count
 from beam_pipelines.records import Record
-from beam_pipelines.rejects import REJECTS, count, dead_letter, reject_row
+from beam_pipelines.rejects import REJECTS, dead_letter, reject_row
 from beam_pipelines.tables import RowBatch, rows_of
 from tfrs_sage.schema.features import (
     ENTITY_TEXTS,

@@ -27,11 +27,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 
+from beam_pipelines import options
+from beam_pipelines.command_line import run_job
+from beam_pipelines.counters import count, job_counts
 from beam_pipelines.histories import ACTION, ReadHistories
 from beam_pipelines.local_runner import pipeline_options
-from beam_pipelines.rejects import count, job_counts
 from beam_pipelines.tables import ReadTable
 from beam_pipelines.user_batch import SCHEMA, publish, require_not_older, row_of
 from beam_pipelines.vector_table import VectorTable, vector_table
@@ -295,11 +296,10 @@ def run(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--store", help="default: sqlite:///RUN/users/store.sqlite")
     parser.add_argument("--attributed", action="store_true", help="also rows that name a user_id")
     known, pipeline_args = parser.parse_known_args(argv)
-    text = Path(known.config).read_text(encoding="utf-8") if known.config else "{}"
     return cluster_users(
         known.run_dir,
         known.input,
-        ClusterConfig(**yaml.safe_load(text)),
+        options.users_section(known.config),
         known.split or ("train",),
         known.as_of,
         known.store,
@@ -308,20 +308,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
 
 
-def main() -> int:
-    """Prints the summary as JSON; 2 for bad input."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    try:
-        print(json.dumps(run()))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
     # Under its own name, so that workers can import what the pipeline refers to.
     from beam_pipelines import cluster_users as module
 
-    sys.exit(module.main())
+    sys.exit(run_job(module.run))

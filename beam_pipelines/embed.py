@@ -1,7 +1,6 @@
 """Embeds every record of one entity with its exported tower: catalogue in, Parquet out."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from numpy.typing import NDArray
 
+from beam_pipelines.command_line import run_job
 from beam_pipelines.local_runner import pipeline_options
 from beam_pipelines.model_handler import KeyByRecordId, SavedModelHandler, model_fingerprint
 from tfrs_sage.artefacts import MANIFEST, whole_folder, write_json
@@ -163,8 +163,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        print(json.dumps(run()))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from error
+    # Under its own name, so that workers can import what the pipeline refers to.
+    from beam_pipelines import embed as module
+
+    sys.exit(run_job(module.run))

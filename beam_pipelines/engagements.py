@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from beam_pipelines.counters import count
 from beam_pipelines.records import KeepLeast, seeded_key
-from beam_pipelines.rejects import REJECTS, count, reject_row
+from beam_pipelines.rejects import REJECTS, reject_row
 from beam_pipelines.splits import TimeHistogram, split_of_query, split_of_time, time_bounds
 from beam_pipelines.tables import RowBatch, rows_of
 from tfrs_sage.schema.config import PreprocessConfig

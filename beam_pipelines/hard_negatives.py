@@ -20,7 +20,8 @@ import numpy as np
 from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
-from beam_pipelines.mining_counts import MILLIONTHS, count
+from beam_pipelines.counters import count
+from beam_pipelines.mining_counts import MILLIONTHS
 from beam_pipelines.records import seeded_key
 from tfrs_sage.errors import InputError
 from tfrs_sage.index import load_index

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from beam_pipelines.rejects import count
+from beam_pipelines.counters import count
 from beam_pipelines.splits import Histogram, TimeHistogram, split_of_time, time_bounds
 from beam_pipelines.tables import RowBatch
 from beam_pipelines.vector_table import UNKNOWN, VectorTable

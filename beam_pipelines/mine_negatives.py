@@ -20,10 +20,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from beam_pipelines.command_line import run_job
+from beam_pipelines.counters import job_counts
 from beam_pipelines.hard_negatives import MiningConfig, group_of
 from beam_pipelines.local_runner import pipeline_options
 from beam_pipelines.mined_records import MineNegatives, ReadCatalogue, ReadPairs, ReadVectors
-from beam_pipelines.mining_counts import job_counts, require_known, task_counts
+from beam_pipelines.mining_counts import require_known, task_counts
 from beam_pipelines.records import WriteShards, collect, files_of
 from tfrs_sage.artefacts import MANIFEST, fingerprint, read_manifest, whole_folder, write_json
 from tfrs_sage.errors import InputError
@@ -201,20 +203,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, Any]:
     return mine_negatives(known.run_dir, config, known.task, pipeline_args)
 
 
-def main() -> int:
-    """Prints the manifest as JSON; 2 for bad input."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    try:
-        print(json.dumps(run()))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
     # Under its own name, so that workers can import what the pipeline refers to.
     from beam_pipelines import mine_negatives as module
 
-    sys.exit(module.main())
+    sys.exit(run_job(module.run))

@@ -18,6 +18,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow.parquet as pq
 
+from beam_pipelines.counters import count
 from beam_pipelines.hard_negatives import (
     AssignBatch,
     ChooseNegatives,
@@ -26,7 +27,6 @@ from beam_pipelines.hard_negatives import (
     PairKey,
     group_of,
 )
-from beam_pipelines.mining_counts import count
 from beam_pipelines.records import Entry, seeded_key
 from tfrs_sage.schema.features import CANDIDATE_PREFIX, ID, NEGATIVE_PREFIX, QUERY_PREFIX
 

@@ -4,30 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from apache_beam.metrics import Metrics, MetricsFilter
-
 from tfrs_sage.errors import InputError
 
-NAMESPACE = "mine_negatives"
 MILLIONTHS = 1_000_000  # Beam's counters are whole numbers: scores are summed in these
 TOTALS = ("pairs", "with_negative", "candidates")
 # Where the candidates went, in the order of the filters; they sum up to `candidates`.
 FATES = ("skipped_top", "known_positives", "within_margin", "left")
-
-
-def count(name: str, number: int = 1) -> None:
-    """Adds to a counter of the job, which `job_counts` reads after it."""
-    Metrics.counter(NAMESPACE, name).inc(number)
-
-
-def job_counts(result: Any) -> dict[str, int]:
-    """All counters of a finished job by name."""
-    found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
-    counts: dict[str, int] = {}
-    for counter in found["counters"]:
-        name = counter.key.metric.name
-        counts[name] = counts.get(name, 0) + counter.result
-    return counts
 
 
 def task_counts(task: str, counts: Mapping[str, int]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ a crash Beam may deliver and flush again.
 """
 
 import argparse
-import json
 import logging
 import math
 import sys
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import yaml
 from apache_beam.coders import FastPrimitivesCoder
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.timeutil import TimeDomain
@@ -31,8 +29,10 @@ from apache_beam.transforms.userstate import (
     on_timer,
 )
 
+from beam_pipelines import options
+from beam_pipelines.command_line import run_job
+from beam_pipelines.counters import count, job_counts
 from beam_pipelines.local_runner import pipeline_options
-from beam_pipelines.rejects import count, job_counts
 from beam_pipelines.vector_table import VectorTable, vector_table
 from tfrs_sage.errors import InputError
 from tfrs_sage.users.config import ClusterConfig
@@ -214,25 +214,12 @@ def run(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--config", help="YAML file of the section `users`")
     parser.add_argument("--store", help="default: sqlite:///RUN/users/store.sqlite")
     known, pipeline_args = parser.parse_known_args(argv)
-    text = Path(known.config).read_text(encoding="utf-8") if known.config else "{}"
-    config = ClusterConfig(**yaml.safe_load(text))
+    config = options.users_section(known.config)
     return replay(known.run_dir, known.events, config, known.store, pipeline_args)
-
-
-def main() -> int:
-    """Prints the summary as JSON; 2 for bad input."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    try:
-        print(json.dumps(run()))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
     # Under its own name, so that workers can import what the pipeline refers to.
     from beam_pipelines import online_users as module
 
-    sys.exit(module.main())
+    sys.exit(run_job(module.run))

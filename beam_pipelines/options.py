@@ -1,10 +1,20 @@
-"""Command-line options of the preprocessing job: those of `PreprocessConfig`, and Beam's own."""
+"""Command-line options of jobs that are made from the sections of a run's configuration."""
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tfrs_sage.schema.config import PreprocessConfig
+from tfrs_sage.users.config import ClusterConfig
+
+
+def users_section(path: str | None) -> ClusterConfig:
+    """The section `users` from a YAML file of its own; the defaults without one."""
+    text = Path(path).read_text(encoding="utf-8") if path else ""
+    return ClusterConfig(**(yaml.safe_load(text) or {}))
 
 
 def parse(argv: Sequence[str] | None) -> tuple[str, str, PreprocessConfig, list[str]]:
@@ -25,7 +35,9 @@ def parse(argv: Sequence[str] | None) -> tuple[str, str, PreprocessConfig, list[
     parser.add_argument("--output", required=True, help="run folder to write into")
     for name, field in PreprocessConfig.model_fields.items():
         kind: Any = field.annotation  # int, float or str, each made from its text
-        parser.add_argument(f"--{name}", type=kind, default=field.default, help=field.description)
+        # The text "False" is a true value: a switch is `--name` or `--no-name`.
+        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        parser.add_argument(f"--{name}", default=field.default, help=field.description, **how)
     known, beam_arguments = parser.parse_known_args(argv)
     values: dict[str, Any] = {name: getattr(known, name) for name in PreprocessConfig.model_fields}
     return known.input, known.output, PreprocessConfig(**values), beam_arguments

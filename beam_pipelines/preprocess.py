@@ -25,13 +25,15 @@ from beam_pipelines.catalogue import (
     DescribeEntity,
     MakeCatalogue,
 )
+from beam_pipelines.command_line import run_job
+from beam_pipelines.counters import job_counts
 from beam_pipelines.engagements import MakePairs, Pair
 from beam_pipelines.examples import JoinExamples, text_record
 from beam_pipelines.local_runner import pipeline_options
 from beam_pipelines.manifests import write_manifests
 from beam_pipelines.ngram_ids import AddNgramIds
 from beam_pipelines.records import Record, WriteShards, leave, seeded_key, serialize
-from beam_pipelines.rejects import WriteRejects, job_counts, require_few, write_summary
+from beam_pipelines.rejects import WriteRejects, require_few, write_summary
 from beam_pipelines.tables import ReadTable
 from beam_pipelines.vocabularies import WriteVocabularies
 from tfrs_sage.artefacts import whole_folder
@@ -216,20 +218,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, Any]:
     return preprocess(input, output, config, beam_arguments)
 
 
-def main() -> int:
-    """Prints the summary as JSON; 2 for bad input."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    try:
-        print(json.dumps(run()))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
     # Under its own name, so that workers can import what the pipeline refers to.
     from beam_pipelines import preprocess as module
 
-    sys.exit(module.main())
+    sys.exit(run_job(module.run))

@@ -3,35 +3,17 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
+from beam_pipelines.counters import count
 from tfrs_sage.artefacts import write_json
 from tfrs_sage.errors import InputError
 from tfrs_sage.schema.rows import Problem
 
-NAMESPACE = "preprocess"
 REJECTS = "rejects"  # tag of the side output that holds `(table, Reject)`
 # A reject as it travels: (file, row, column, found, expected).
 Reject = tuple[str, int, str, str, str]
-
-
-def count(name: str, number: int = 1) -> None:
-    """Adds to a counter of the job, which `job_counts` reads after it."""
-    Metrics.counter(NAMESPACE, name).inc(number)
-
-
-def job_counts(result: Any) -> dict[str, int]:
-    """All counters of a finished job by name."""
-    query = beam.metrics.metric.MetricsFilter().with_namespace(NAMESPACE)
-    counters = result.metrics().query(query)["counters"]
-    counts: dict[str, int] = {}
-    for counter in counters:
-        name = counter.key.metric.name
-        counts[name] = counts.get(name, 0) + counter.result
-    return counts
 
 
 def reject_row(problems: list[Problem]) -> Iterable[beam.pvalue.TaggedOutput]:

@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_pipelines.rejects import count
+from beam_pipelines.counters import count
 from tfrs_sage.schema.reading import iter_file_batches
 
 _LOG = logging.getLogger(__name__)

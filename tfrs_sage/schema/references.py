@@ -10,7 +10,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from tfrs_sage.errors import InputError
@@ -46,12 +45,7 @@ class IdStore:
     def __enter__(self) -> "IdStore":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._database.close()
         os.unlink(self._path)
 
