@@ -9,6 +9,7 @@ from tfrs_sage.training.checkpoints import (
     checkpoints,
     latest_checkpoint,
     restore_checkpoint,
+    restore_weights,
     save_checkpoint,
 )
 
@@ -44,6 +45,23 @@ def test_everything_comes_back(tmp_path) -> None:
     for ours, theirs in zip(all_variables(other), all_variables(model), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert other.sketches["a/b"](np.array([3, 4, 5])).numpy().tolist() == [2, 1, 0]
+
+
+def blocks():
+    """Two layers that only a number tells apart, as the blocks of an encoder."""
+    model = keras.Sequential([keras.Input((2,)), *(keras.layers.Dense(2) for _ in range(2))])
+    model.compile(optimizer="adam")
+    return model
+
+
+def test_initial_weights_of_layers_that_are_named_alike(tmp_path) -> None:
+    model, other = blocks(), blocks()
+    path = save_checkpoint(tmp_path, model, 3)
+    restore_weights(path, other)
+    for ours, theirs in zip(other.trainable_variables, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match="must hold the weights of these towers"):
+        restore_weights(path, make())
 
 
 def test_another_model_or_run_is_refused(tmp_path) -> None:

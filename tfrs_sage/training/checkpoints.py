@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,20 @@ def _names(variables: list[keras.Variable]) -> list[str]:
         f"{i:05d} {_NUMBER.sub('', variable.path)} {list(variable.shape)}"
         for i, variable in enumerate(variables)
     ]
+
+
+def _in_order_of_name(names: list[str]) -> list[tuple[str, int]]:
+    """Names without their place, each with how many of the same name came before it.
+
+    Blocks of an encoder are named alike once their numbers are gone: only order tells them apart.
+    """
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        name = name.partition(" ")[2]
+        numbered.append((name, seen[name]))
+        seen[name] += 1
+    return numbered
 
 
 def save_checkpoint(folder: Path, model: keras.Model, step: int, **fields: Any) -> Path:
@@ -112,12 +127,12 @@ def restore_weights(path: Path, model: keras.Model) -> None:
             f"training.initial_weights must be the folder of a checkpoint. Found none at {path}."
         )
     manifest = read_manifest(path)
-    saved = {name.partition(" ")[2]: i for i, name in enumerate(manifest["names"])}
-    wanted = [name.partition(" ")[2] for name in _names(model.trainable_variables)]
+    saved = {name: i for i, name in enumerate(_in_order_of_name(manifest["names"]))}
+    wanted = _in_order_of_name(_names(model.trainable_variables))
     if absent := [name for name in wanted if name not in saved]:
         raise InputError(
             f"training.initial_weights must hold the weights of these towers. {path} has no "
-            f"{absent[0]}. Use a checkpoint of a run with the same towers."
+            f"{absent[0][0]}. Use a checkpoint of a run with the same towers."
         )
     with np.load(path / "variables.npz") as arrays:
         for name, variable in zip(wanted, model.trainable_variables, strict=True):
