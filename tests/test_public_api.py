@@ -14,7 +14,8 @@ SIGNATURES = {
     "tfrs_sage.evaluation.recall_at_k": "(ranked_ids, positive_ids, k)",
     "tfrs_sage.text.ngram_tokens": "(strings)",
     "tfrs_sage.index.build_index": (
-        "(vectors, ids, kind='brute_force', recall_target=0.95, *, seed=0)"
+        "(vectors, ids, kind='brute_force', recall_target=0.95, *, seed=0, attributes=None, "
+        "queries=None)"
     ),
     "tfrs_sage.index.load_index": "(folder)",
     "tfrs_sage.losses.retrieval_losses": (

@@ -8,6 +8,7 @@ import pytest
 from tfrs_sage.artefacts import write_json
 from tfrs_sage.errors import InputError
 from tfrs_sage.index import read_embeddings
+from tfrs_sage.index.embeddings import read_attributes
 
 
 def _write(path, ids: list[str], vectors: np.ndarray) -> None:
@@ -35,3 +36,16 @@ def test_a_missing_file_is_noticed(tmp_path) -> None:
     _write(tmp_path / "part-1.parquet", ["b"], np.array([[9.0, 8.0]]))
     with pytest.raises(InputError, match="count is 1, needed 4"):
         read_embeddings(tmp_path)
+
+
+def test_attributes_come_in_the_order_of_the_ids(tmp_path) -> None:
+    (tmp_path / "products-0.jsonl").write_text(
+        '{"product_id": "a", "color": "red", "brand": "x"}\n{"product_id": "b"}\n'
+    )
+    (tmp_path / "products-1.jsonl").write_text('{"product_id": "c", "color": "blue"}\n')
+    found = read_attributes(str(tmp_path), "products", ["color", "size"], ["c", "unknown", "a"])
+    assert found == {"color": ["blue", None, "red"], "size": [None, None, None]}
+    with pytest.raises(InputError, match=r"text columns of products: .*color.*'image_paths'"):
+        read_attributes(str(tmp_path), "products", ["image_paths"], [])
+    with pytest.raises(InputError, match="'colour'"):
+        read_attributes(str(tmp_path), "products", ["colour"], [])

@@ -71,7 +71,7 @@ def test_recall_is_reached_and_true(count: int, leaves: int, small_thresholds, t
 def test_results_that_the_searched_leaves_lack_are_found_all_the_same(small_thresholds) -> None:
     vectors = _clustered(2500)
     index = build_index(vectors, _names(2500), kind="scann", recall_target=0.5)
-    index.parameters = ScannParameters(index.parameters.num_leaves, 1, 2)
+    index.searcher.parameters = ScannParameters(index.searcher.parameters.num_leaves, 1, 2)
     ids, scores = index.search(vectors[:3], 2400)  # one leaf holds about 50
     assert ids.shape == (3, 2400)
     assert all(len(set(row)) == 2400 for row in ids)

@@ -1,7 +1,8 @@
 """Nearest neighbours by dot product: numpy in, ids and scores out.
 
-Every kind answers the same calls (`Index`); `build_index` makes one, `load_index`
-reads one back. Brute force is the truth that the others are measured against.
+Every kind answers the same calls (`Index`): search, filters, upserts, deletions, files.
+`build_index` makes one, `load_index` reads one back. Brute force is the truth that the others are
+measured against.
 """
 
 from tfrs_sage.index.base import Index

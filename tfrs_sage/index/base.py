@@ -1,107 +1,276 @@
-"""The one interface of every index, and what all kinds share."""
+"""The one interface of every index: search, change, save."""
 
-import abc
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrs_sage.artefacts import MANIFEST, whole_folder, write_json
-from tfrs_sage.index.checks import as_queries
+from tfrs_sage.errors import InputError
+from tfrs_sage.index.attributes import Attributes, Where
+from tfrs_sage.index.brute_force import BruteForceSearcher
+from tfrs_sage.index.checks import as_ids, as_queries, as_vectors
+from tfrs_sage.index.files import FORMAT, VECTORS_FILE, save_snapshot
+from tfrs_sage.index.searcher import FloatArray, IdArray, Searcher
+from tfrs_sage.index.snapshot import Filter, Segment, Snapshot
 
-FORMAT = "tfrs-sage index 1"
-VECTORS_FILE = "vectors.npy"
-IDS_FILE = "ids.txt"
+__all__ = ["FORMAT", "VECTORS_FILE", "Index"]
+logger = logging.getLogger(__name__)
 
-FloatArray = NDArray[np.float32]
-IdArray = NDArray[np.object_]
+Change = Callable[[Snapshot], Snapshot]
 
 
-class Index(abc.ABC):
-    """Candidates with their ids, searched by dot product.
+class Index:
+    """Candidates with their ids, searched by dot product, that may change while it is searched.
 
-    A subclass names its `kind`, says how rows are searched and which files beside
-    the vectors and the ids it keeps.
+    What was built is never changed: upserts go into a delta that is searched exactly, deletions
+    become tombstones, and a search goes over both as one. Once there are many changes
+    (`compact_above`) the whole is built anew in a thread of its own and swapped in at once.
+
+    Every call may come from any thread. A search sees the index as it was when it began: what a
+    `delete` that has returned removed is never found, what an `upsert` that has returned put in
+    always may be.
 
     Attributes:
-        vectors: float32 `[n, d]`, one candidate a row.
-        ids: object `[n]`, the candidates' ids as `str`, each once.
-        report: what the build measured (recall, queries per second, parameters); goes
-            into the manifest.
+        report: what the build measured (recall, queries per second, parameters); goes into the
+            manifest.
+        compact_above: changes that the index takes before it is compacted; None for never.
     """
 
-    kind: ClassVar[str]
-    is_exact: ClassVar[bool]
-
-    def __init__(self, vectors: FloatArray, ids: IdArray, report: Mapping[str, Any]) -> None:
-        self.vectors = vectors
-        self.ids = ids
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        report: Mapping[str, Any],
+        queries: FloatArray | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
         self.report = dict(report)
+        self.compact_above: int | None = max(1000, len(snapshot) // 20)
+        self._seed, self._queries = seed, queries
+        self._snapshot = snapshot
+        self._lock = threading.Lock()  # of whoever writes one of these three
+        self._since: list[Change] | None = None  # changes during a compaction
+        self._background: threading.Thread | None = None
+        self._compacting = threading.Lock()  # one at a time
+
+    # === What it is ===
+
+    @property
+    def kind(self) -> str:
+        return self.searcher.kind
+
+    @property
+    def is_exact(self) -> bool:
+        return self.searcher.is_exact
+
+    @property
+    def searcher(self) -> Searcher:
+        """What searches the candidates that the index was built, or last compacted, from."""
+        return self._snapshot.base.searcher
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there are changes that the searcher does not know of yet."""
+        return bool(self._snapshot.num_changes)
 
     @property
     def dimension(self) -> int:
-        return int(self.vectors.shape[1])
+        return int(self.searcher.vectors.shape[1])
+
+    @property
+    def vectors(self) -> FloatArray:
+        """float32 `[n, d]`, one candidate a row; a copy where the index was changed."""
+        return self._snapshot.live.searcher.vectors
+
+    @property
+    def ids(self) -> IdArray:
+        """object `[n]`, the candidates' ids as `str`, each once."""
+        return self._snapshot.live.ids
 
     def __len__(self) -> int:
-        return int(self.vectors.shape[0])
+        return len(self._snapshot)
 
-    def search(self, queries: Any, k: int) -> tuple[IdArray, FloatArray]:
+    # === Search ===
+
+    def search(
+        self,
+        queries: Any,
+        k: int,
+        allow: Iterable[str] | None = None,
+        deny: Iterable[str] = (),
+        where: Where | None = None,
+    ) -> tuple[IdArray, FloatArray]:
         """The `k` candidates of each query with the largest dot products.
 
         Args:
             queries: float `[num_queries, d]`; finite.
-            k: int >= 1; where it is larger than n, n columns are returned.
+            k: int >= 1; where it is larger than the number of candidates that pass the filters,
+                so many columns are returned.
+            allow: ids that may be returned; None for all. Ids that are not in the index are
+                passed over.
+            deny: ids that may not be returned.
+            where: attributes and the word, or one of the words, that a candidate must have in
+                each: `{"color": "red", "brand": ["Ikea", "Hay"]}`.
 
         Returns:
-            ids: object `[num_queries, min(k, n)]` of `str`, best first.
+            ids: object `[num_queries, min(k, n)]` of `str`, best first; n candidates pass.
             scores: float32 `[num_queries, min(k, n)]`, the dot products.
 
         Raises:
             ValueError: the queries have another width, or `k` is not positive.
+            InputError: the index has no attribute of a name in `where`.
+
+        Example:
+            >>> from tfrs_sage.index import build_index
+            >>> index = build_index(
+            ...     [[1.0, 0.0], [0.0, 1.0]], ["a", "b"], attributes={"color": ["red", "blue"]}
+            ... )
+            >>> index.search([[0.0, 2.0]], k=1, where={"color": "red"})[0].tolist()
+            [['a']]
         """
-        rows, scores = self.search_rows(queries, k)
-        return self.ids[rows], scores
+        snapshot = self._snapshot
+        allowed = None if allow is None else frozenset(allow)
+        asked = Filter(allowed, frozenset(deny), where)
+        slots, scores = self._search(snapshot, queries, k, asked)
+        return snapshot.ids_of(slots), scores
 
     def search_rows(self, queries: Any, k: int) -> tuple[NDArray[np.int64], FloatArray]:
-        """As `search`, with row numbers int64 in place of ids."""
+        """As `search`, with rows of `ids` and `vectors`, which hold until the next change."""
+        snapshot = self._snapshot
+        slots, scores = self._search(snapshot, queries, k, Filter())
+        return snapshot.rows_of(slots), scores
+
+    def _search(
+        self, snapshot: Snapshot, queries: Any, k: int, asked: Filter
+    ) -> tuple[NDArray[np.int64], FloatArray]:
         checked = as_queries(queries, self.dimension)
         if isinstance(k, bool) or int(k) != k or k < 1:
             raise ValueError(f"`k` must be a positive int. Received: k={k!r}.")
-        return self._search_rows(checked, min(int(k), len(self)))
+        return snapshot.search(checked, int(k), asked)
 
-    @abc.abstractmethod
-    def _search_rows(self, queries: FloatArray, k: int) -> tuple[NDArray[np.int64], FloatArray]:
-        """Rows and scores `[num_queries, k]` of checked queries, with 1 <= k <= n."""
+    # === Change ===
 
-    @abc.abstractmethod
-    def _save_assets(self, folder: Path) -> None:
-        """Writes what this kind keeps beside the vectors and the ids."""
+    def upsert(
+        self,
+        vectors: Any,
+        ids: Iterable[Any],
+        attributes: Mapping[str, Sequence[str | None]] | None = None,
+    ) -> None:
+        """Puts candidates in, in place of those with the same ids.
 
-    @classmethod
-    @abc.abstractmethod
-    def from_folder(
-        cls, folder: Path, vectors: FloatArray, ids: IdArray, report: Mapping[str, Any]
-    ) -> "Index":
-        """The index whose assets lie in `folder`."""
+        Args:
+            vectors: float `[m, d]`; finite.
+            ids: m texts, each once.
+            attributes: as in `build_index`, of columns that the index has; a candidate has none
+                in those that are left out.
+
+        Raises:
+            InputError: bad vectors or ids, another width, an unknown attribute.
+        """
+        checked = as_vectors(vectors)
+        if checked.shape[1] != self.dimension:
+            raise InputError(
+                f"`vectors` must have the shape [m, {self.dimension}] of this index. "
+                f"Received: shape {list(checked.shape)}."
+            )
+        names = as_ids(ids, len(checked))
+        new = Segment(BruteForceSearcher(checked), names, Attributes.of(attributes, len(checked)))
+        self._change(lambda snapshot: snapshot.with_upserts(new))
+
+    def delete(self, ids: Iterable[Any]) -> int:
+        """Takes candidates out; ids that are not in the index are passed over.
+
+        Returns:
+            How many were there.
+        """
+        names = [str(one) for one in ids]
+        removed = []
+
+        def change(snapshot: Snapshot) -> Snapshot:
+            after, count = snapshot.with_deletes(names)
+            removed.append(count)
+            return after
+
+        self._change(change)
+        return removed[0]
+
+    def _change(self, change: Change) -> None:
+        with self._lock:
+            self._snapshot = change(self._snapshot)
+            if self._since is not None:
+                self._since.append(change)
+            elif self._has_many_changes() and not self._background:
+                self._background = threading.Thread(target=self._compact_in_background)
+                self._background.start()
+
+    def _has_many_changes(self) -> bool:
+        return self.compact_above is not None and self._snapshot.num_changes > self.compact_above
+
+    # === Compaction ===
+
+    def compact(self) -> None:
+        """Builds the index anew from all candidates; it is searched and changed meanwhile.
+
+        Raises:
+            InputError: the recall that the index was built for is not reached any more. The
+                index stays as it is.
+        """
+        with self._compacting:
+            with self._lock:
+                start, self._since = self._snapshot, []
+            try:
+                if not start.num_changes or not len(start):
+                    return
+                fresh, report = self._rebuilt(start)
+                with self._lock:
+                    for change in self._since:
+                        fresh = change(fresh)
+                    self._snapshot, self.report = fresh, {**self.report, **report}
+            finally:
+                with self._lock:
+                    self._since = None
+
+    def _rebuilt(self, start: Snapshot) -> tuple[Snapshot, dict[str, Any]]:
+        live = start.live
+        target = self.report.get("recall_target", 1.0)
+        kind = type(start.base.searcher)
+        searcher, report = kind.build(live.searcher.vectors, target, self._seed, self._queries)
+        return Snapshot.of(Segment(searcher, live.ids, live.attributes)), report
+
+    def _compact_in_background(self) -> None:
+        try:
+            self.compact()
+        except InputError as error:
+            # Answers stay right without; the next attempt comes when there is much more to do.
+            self.compact_above = 2 * self._snapshot.num_changes
+            logger.error("an index keeps its changes beside it, it was not compacted: %s", error)
+        finally:
+            with self._lock:
+                self._background = None
+
+    # === Files ===
 
     def save(self, folder: str | Path) -> Path:
-        """Writes vectors, ids, assets and manifest; `folder` appears whole or not at all."""
-        target = Path(folder)
-        with whole_folder(target) as beside:
-            np.save(beside / VECTORS_FILE, self.vectors)
-            (beside / IDS_FILE).write_bytes("".join(f"{i}\n" for i in self.ids).encode())
-            self._save_assets(beside)
-            write_json(beside / MANIFEST, self.manifest())
-        return target
+        """Writes candidates, changes and manifest; `folder` appears whole or not at all."""
+        snapshot = self._snapshot
+        save_snapshot(Path(folder), snapshot, self._queries, self._manifest_of(snapshot))
+        return Path(folder)
 
     def manifest(self) -> dict[str, Any]:
-        """What the saved folder says of itself."""
+        """What a saved folder says of itself."""
+        return self._manifest_of(self._snapshot)
+
+    def _manifest_of(self, snapshot: Snapshot) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            "kind": self.kind,
+            "kind": snapshot.base.searcher.kind,
             "dimension": self.dimension,
-            "count": len(self),
+            "count": len(snapshot),
+            "num_changes": snapshot.num_changes,
+            "attributes": list(snapshot.base.attributes.codes),
             "report": self.report,
         }

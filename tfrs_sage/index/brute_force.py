@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrs_sage.index.base import FloatArray, IdArray, Index
+from tfrs_sage.index.searcher import FloatArray, RowArray, Searcher
 
 QUERY_CHUNK = 256
 # Scores held at once: 4 Mi float32, and four times that in sort keys and partition order.
@@ -92,24 +92,30 @@ def _scores_of(keys: NDArray[np.int64]) -> FloatArray:
     return np.where(ordered < 0, ordered ^ np.int32(0x7FFFFFFF), ordered).view(np.float32)
 
 
-class BruteForceIndex(Index):
+class BruteForceSearcher(Searcher):
     """Exact search by matrix products; the truth that other kinds are measured against."""
 
     kind = "brute_force"
     is_exact = True
 
     @classmethod
-    def build(cls, vectors: FloatArray, ids: IdArray) -> "BruteForceIndex":
-        return cls(vectors, ids, {"recall": {"@10": 1.0, "@100": 1.0}})
+    def build(
+        cls,
+        vectors: FloatArray,
+        recall_target: float = 1.0,
+        seed: int = 0,
+        queries: FloatArray | None = None,
+    ) -> tuple["BruteForceSearcher", dict[str, Any]]:
+        return cls(vectors), {"recall": {"@10": 1.0, "@100": 1.0}}
 
-    def _search_rows(self, queries: FloatArray, k: int) -> tuple[NDArray[np.int64], FloatArray]:
+    def search_rows(self, queries: FloatArray, k: int) -> tuple[RowArray, FloatArray]:
         return exact_top_k(self.vectors, queries, k)
 
-    def _save_assets(self, folder: Path) -> None:
-        """Nothing beside vectors and ids."""
+    def save_assets(self, folder: Path) -> None:
+        """Nothing beside the vectors."""
 
     @classmethod
-    def from_folder(
-        cls, folder: Path, vectors: FloatArray, ids: IdArray, report: Mapping[str, Any]
-    ) -> "BruteForceIndex":
-        return cls(vectors, ids, report)
+    def load(
+        cls, folder: Path, vectors: FloatArray, report: Mapping[str, Any]
+    ) -> "BruteForceSearcher":
+        return cls(vectors)

@@ -1,19 +1,35 @@
 """Makes an index of a kind by its name, and reads one back from its folder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tfrs_sage.artefacts import read_manifest, require_same
+from tfrs_sage.artefacts import read_manifest
 from tfrs_sage.errors import InputError
-from tfrs_sage.index.base import FORMAT, IDS_FILE, VECTORS_FILE, Index
-from tfrs_sage.index.brute_force import BruteForceIndex
-from tfrs_sage.index.checks import as_ids, as_vectors
-from tfrs_sage.index.scann_index import ScannIndex
+from tfrs_sage.index.attributes import Attributes
+from tfrs_sage.index.base import Index
+from tfrs_sage.index.brute_force import BruteForceSearcher
+from tfrs_sage.index.checks import as_ids, as_queries, as_vectors
+from tfrs_sage.index.files import load_queries, load_snapshot
+from tfrs_sage.index.scann_index import BRUTE_FORCE_BELOW, ScannSearcher
+from tfrs_sage.index.searcher import Searcher
+from tfrs_sage.index.snapshot import Segment, Snapshot
 
-KINDS: dict[str, type[Index]] = {kind.kind: kind for kind in (BruteForceIndex, ScannIndex)}
+AUTO = "auto"
+
+
+def _partitioned() -> type[Searcher]:
+    from tfrs_sage.index.partitioned import PartitionedSearcher  # imports TensorFlow
+
+    return PartitionedSearcher
+
+
+_SEARCHERS: dict[str, Any] = {
+    "brute_force": lambda: BruteForceSearcher,
+    "scann": lambda: ScannSearcher,
+    "partitioned": _partitioned,
+}
+KINDS = tuple(_SEARCHERS)
 
 
 def build_index(
@@ -23,20 +39,27 @@ def build_index(
     recall_target: float = 0.95,
     *,
     seed: int = 0,
+    attributes: Mapping[str, Sequence[str | None]] | None = None,
+    queries: Any = None,
 ) -> Index:
     """An index over the candidates.
 
     Args:
         vectors: float `[n, d]`, kept as float32; n >= 1.
         ids: n texts, each once.
-        kind: `brute_force` (exact) or `scann` (approximate).
+        kind: `brute_force` (exact), `scann` (approximate, where ScaNN is installed) or
+            `partitioned` (approximate, wherever TensorFlow runs); or `auto`, which is
+            `brute_force` below 20,000 candidates and `partitioned` from there on.
         recall_target: the least recall at 10 and at 100 neighbours that an approximate
             kind must reach on held-out queries; in (0, 1].
-        seed: of the queries that the recall is measured with.
+        seed: of the queries that the recall is measured with, and of the leaves.
+        attributes: columns to filter by, each with one word or None a candidate.
+        queries: float `[num_queries, d]`, such as users' texts, that the recall is measured with
+            beside queries that lie near candidates.
 
     Raises:
         InputError: an unknown kind, bad vectors or ids, duplicates among the ids (some
-            are named), or a recall that is not reached.
+            are named), an attribute of another length, or a recall that is not reached.
         ImportError: the kind's library is not installed.
 
     Example:
@@ -44,14 +67,18 @@ def build_index(
         >>> index.search([[0.0, 2.0]], k=1)[0].tolist()
         [['blue']]
     """
-    _require_known(kind)
     if not 0 < recall_target <= 1:
         raise InputError(f"`recall_target` must be in (0, 1]. Received: {recall_target!r}.")
+    if kind != AUTO:
+        _require_known(kind)
     checked = as_vectors(vectors)
-    checked_ids = as_ids(ids, len(checked))
-    if kind == ScannIndex.kind:
-        return ScannIndex.build(checked, checked_ids, recall_target, seed)
-    return BruteForceIndex.build(checked, checked_ids)
+    names = as_ids(ids, len(checked))
+    words = Attributes.of(attributes, len(checked))
+    if kind == AUTO:
+        kind = "brute_force" if len(checked) < BRUTE_FORCE_BELOW else "partitioned"
+    asked = None if queries is None else as_queries(queries, checked.shape[1])
+    searcher, report = _SEARCHERS[kind]().build(checked, recall_target, seed, asked)
+    return Index(Snapshot.of(Segment(searcher, names, words)), report, asked, seed=seed)
 
 
 def load_index(folder: str | Path) -> Index:
@@ -63,15 +90,10 @@ def load_index(folder: str | Path) -> Index:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    require_same(folder, manifest, {"format": FORMAT})
-    _require_known(manifest.get("kind", ""))
-    vectors = np.load(folder / VECTORS_FILE, mmap_mode="r")
-    # Split at "\n" alone: an id may hold other characters that str.splitlines breaks at.
-    lines = (folder / IDS_FILE).read_bytes().split(b"\n")[:-1]
-    found = {"count": len(lines), "dimension": int(vectors.shape[1])}
-    require_same(folder, found, {key: manifest[key] for key in found})
-    ids = as_ids(lines, len(vectors))
-    return KINDS[manifest["kind"]].from_folder(folder, vectors, ids, manifest["report"])
+    kind = manifest.get("kind", "")
+    _require_known(kind)
+    snapshot = load_snapshot(folder, manifest, _SEARCHERS[kind]())
+    return Index(snapshot, manifest["report"], load_queries(folder))
 
 
 def _require_known(kind: str) -> None:

@@ -35,14 +35,18 @@ class Measurement:
         }
 
 
-def held_out_queries(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Queries that are near the candidates but none of them.
+def held_out_queries(
+    vectors: NDArray[np.float32], seed: int, queries: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Queries that are near the candidates but none of them, beside given ones.
 
     A candidate itself would be too easy a query: it is its own first neighbour. So rows
-    are drawn and moved by Gaussian noise of `NOISE` times their length.
+    are drawn and moved by Gaussian noise of `NOISE` times their length. Queries of another
+    kind, such as texts, lie elsewhere, and their neighbours in more leaves: recall is stated for
+    them too where they are given.
 
     Returns:
-        float32 `[min(n, NUM_QUERIES), d]`.
+        float32 `[min(n, NUM_QUERIES), d]`, and at most `NUM_QUERIES` of `queries`.
     """
     rng = np.random.default_rng(seed)
     count, dimension = vectors.shape
@@ -50,7 +54,11 @@ def held_out_queries(vectors: NDArray[np.float32], seed: int) -> NDArray[np.floa
     drawn = vectors[rows]
     noise = rng.normal(size=drawn.shape) / np.sqrt(dimension)
     lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
-    return (drawn + NOISE * lengths * noise).astype(np.float32)
+    moved = (drawn + NOISE * lengths * noise).astype(np.float32)
+    if queries is None:
+        return moved
+    given = rng.choice(len(queries), size=min(len(queries), NUM_QUERIES), replace=False)
+    return np.concatenate([moved, queries[given]])
 
 
 class RecallMeter:

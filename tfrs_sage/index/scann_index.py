@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tfrs_sage.errors import InputError
-from tfrs_sage.index.base import FloatArray, IdArray, Index
 from tfrs_sage.index.brute_force import exact_top_k
 from tfrs_sage.index.recall import Measurement, RecallMeter, Search, held_out_queries
+from tfrs_sage.index.searcher import FloatArray, RowArray, Searcher
 
 # ScaNN, docs/algorithms.md, "Rules of thumb".
 BRUTE_FORCE_BELOW = 20_000
@@ -36,7 +35,7 @@ def import_scann() -> Any:
         raise ImportError(
             "the index kind 'scann' needs ScaNN (Linux x86-64 with AVX, or aarch64): "
             "`pip install 'scann[tf]==1.4.2'`, which is compiled against TensorFlow 2.20. "
-            f"Received: {e}. Everywhere else take kind='brute_force'."
+            f"Received: {e}. Everywhere else take kind='partitioned'."
         ) from e
     return scann_ops_pybind
 
@@ -128,54 +127,44 @@ def cheapest_reaching(
     )
 
 
-class ScannIndex(Index):
+class ScannSearcher(Searcher):
     """ScaNN over the candidates, at the cheapest parameters that reach the recall."""
 
     kind = "scann"
     is_exact = False
 
-    def __init__(
-        self,
-        vectors: FloatArray,
-        ids: IdArray,
-        report: Mapping[str, Any],
-        searcher: Any,
-        parameters: ScannParameters,
-    ) -> None:
-        super().__init__(vectors, ids, {**report, "parameters": asdict(parameters)})
-        self._searcher = searcher
+    def __init__(self, vectors: FloatArray, scann: Any, parameters: ScannParameters) -> None:
+        super().__init__(vectors)
+        self._scann = scann
         self.parameters = parameters
 
     @classmethod
     def build(
-        cls, vectors: FloatArray, ids: IdArray, recall_target: float, seed: int = 0
-    ) -> "ScannIndex":
-        """Builds the searcher once, then searches its query-time parameters.
+        cls, vectors: FloatArray, recall_target: float, seed: int, queries: FloatArray | None
+    ) -> tuple["ScannSearcher", dict[str, Any]]:
+        """Builds the tree and the codes once, then searches the query-time parameters.
 
         Raises:
             ImportError: ScaNN is not installed.
             InputError: no setting reaches `recall_target` at 10 and 100 neighbours.
         """
-        scann = import_scann()
+        scann_ops = import_scann()
         tried = candidate_parameters(*vectors.shape)
-        searcher = configure(scann.builder(vectors, 10, "dot_product"), tried[-1]).build()
-        meter = RecallMeter(vectors, held_out_queries(vectors, seed))
+        scann = configure(scann_ops.builder(vectors, 10, "dot_product"), tried[-1]).build()
+        meter = RecallMeter(vectors, held_out_queries(vectors, seed, queries))
         parameters, found = cheapest_reaching(
-            tried,
-            lambda p: cls(vectors, ids, {}, searcher, p)._search_rows,
-            meter,
-            recall_target,
+            tried, lambda p: cls(vectors, scann, p).search_rows, meter, recall_target
         )
         report = {"recall_target": recall_target, **found.to_json()}
-        return cls(vectors, ids, report, searcher, parameters)
+        return cls(vectors, scann, parameters), {**report, "parameters": asdict(parameters)}
 
-    def _search_rows(self, queries: FloatArray, k: int) -> tuple[NDArray[np.int64], FloatArray]:
+    def search_rows(self, queries: FloatArray, k: int) -> tuple[RowArray, FloatArray]:
         options: dict[str, int] = {"final_num_neighbors": k}
         if self.parameters.reorder_factor:
             options["pre_reorder_num_neighbors"] = self.parameters.reordered(k, len(self))
         if self.parameters.num_leaves:
             options["leaves_to_search"] = self.parameters.num_leaves_to_search
-        rows, scores = self._searcher.search_batched_parallel(queries, **options)
+        rows, scores = self._scann.search_batched_parallel(queries, **options)
         rows, scores = rows.astype(np.int64), scores.astype(np.float32)
         # The leaves looked into may hold fewer than k candidates: ScaNN then pads with NaN. Such
         # queries are answered exactly, so that k results come back whenever k exist.
@@ -184,14 +173,12 @@ class ScannIndex(Index):
             rows[short], scores[short] = exact_top_k(self.vectors, queries[short], k)
         return rows, scores
 
-    def _save_assets(self, folder: Path) -> None:
+    def save_assets(self, folder: Path) -> None:
         (folder / ASSETS).mkdir()
         # Relative paths: the folder is renamed after it is written.
-        self._searcher.serialize(os.fspath(folder / ASSETS), relative_path=True)
+        self._scann.serialize(os.fspath(folder / ASSETS), relative_path=True)
 
     @classmethod
-    def from_folder(
-        cls, folder: Path, vectors: FloatArray, ids: IdArray, report: Mapping[str, Any]
-    ) -> "ScannIndex":
-        searcher = import_scann().load_searcher(os.fspath(folder / ASSETS))
-        return cls(vectors, ids, report, searcher, ScannParameters(**report["parameters"]))
+    def load(cls, folder: Path, vectors: FloatArray, report: Mapping[str, Any]) -> "ScannSearcher":
+        scann = import_scann().load_searcher(os.fspath(folder / ASSETS))
+        return cls(vectors, scann, ScannParameters(**report["parameters"]))

@@ -22,8 +22,11 @@ class SearchIndex(Protocol):
         vectors: float32 `[n, d]`, their vectors; may lie on disk.
     """
 
-    ids: Any
-    vectors: Any
+    @property
+    def ids(self) -> Any: ...
+
+    @property
+    def vectors(self) -> Any: ...
 
     def search(self, queries: Any, k: int) -> tuple[Any, Any]:
         """Ids and dot products `[num_queries, min(k, n)]`, best first."""
