@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from beam_pipelines.command_line import run_job
 from beam_pipelines.local_runner import pipeline_options
-from beam_pipelines.model_handler import KeyByRecordId, SavedModelHandler, model_fingerprint
-from tfrs_sage.artefacts import MANIFEST, whole_folder, write_json
+from beam_pipelines.model_handler import KeyByRecordId, SavedModelHandler
+from tfrs_sage.artefacts import MANIFEST, model_fingerprint, whole_folder, write_json
 from tfrs_sage.errors import InputError
 
 

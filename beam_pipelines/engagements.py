@@ -168,8 +168,8 @@ def kept_pairs(element: tuple[Any, list[Any]], side: str) -> Iterator[tuple[Any,
         yield pair
 
 
-class MakePairs(beam.PTransform):
-    """RowBatch -> Pair with a split, distinct and capped; side output `rejects`."""
+class SplitPairs(beam.PTransform):
+    """RowBatch -> `((task, split, query, candidate), (-time, file, row))` of each good row."""
 
     def __init__(self, config: PreprocessConfig) -> None:
         super().__init__()
@@ -186,12 +186,27 @@ class MakePairs(beam.PTransform):
             | "Histogram" >> beam.CombineGlobally(TimeHistogram())
             | "Bounds" >> beam.Map(time_bounds, config.validation_share, config.test_share)
         )
+        split = parsed.good | "Split" >> beam.ParDo(
+            AssignSplit(config), beam.pvalue.AsSingleton(bounds)
+        )
+        return split, parsed[REJECTS]
+
+
+class MakePairs(beam.PTransform):
+    """RowBatch -> Pair with a split, distinct and capped; side output `rejects`."""
+
+    def __init__(self, config: PreprocessConfig) -> None:
+        super().__init__()
+        self._config = config
+
+    def expand(self, batches: beam.PCollection) -> Any:  # (main, rejects)
+        config = self._config
+        split, rejects = batches | "SplitPairs" >> SplitPairs(config)
         pairs = (
-            parsed.good
-            | "Split" >> beam.ParDo(AssignSplit(config), beam.pvalue.AsSingleton(bounds))
+            split
             | "Merge" >> beam.CombinePerKey(NewestAndCount())
             | "Distinct" >> beam.Map(distinct_pair)
             | "CapQueries" >> Cap("query", config.max_pairs_per_query, config.seed)
             | "CapCandidates" >> Cap("candidate", config.max_pairs_per_candidate, config.seed)
         )
-        return pairs, parsed[REJECTS]
+        return pairs, rejects

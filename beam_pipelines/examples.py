@@ -6,15 +6,17 @@
                                     └─────────────────────────────────┘
 
 Texts (search queries, query candidates) are their own records and take part under a key of
-their own, without a partner.
+their own, without a partner. Where entities have engaged queries, their histories join as well.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
 
 from beam_pipelines.engagements import Pair
+from beam_pipelines.enrichments import ForPairs, History
+from beam_pipelines.ngram_ids import NgramIds
 from beam_pipelines.records import EntityKey, Record, prefixed, seeded_key, serialize
 from beam_pipelines.rejects import REJECTS, dead_letter, reject_row
 from tfrs_sage.schema.features import CANDIDATE_PREFIX, ID, QUERY_PREFIX, Task
@@ -28,24 +30,35 @@ def text_record(text: str) -> Record:
 
 
 class JoinExamples(beam.PTransform):
-    """`{"pairs": Pair, "records": (EntityKey, Record)}` -> `(split/task, Entry)`; `rejects`."""
+    """`{"pairs": Pair, "records": (EntityKey, Record)}` -> `(split/task, Entry)`; `rejects`.
 
-    def __init__(self, seed: int) -> None:
+    A further input `histories`, `(EntityKey, (text, History))`, dates the queries.
+
+    Args:
+        seed: of the shuffle.
+        ids: where records hold the n-gram ids of their texts.
+    """
+
+    def __init__(self, seed: int, ids: NgramIds | None = None) -> None:
         super().__init__()
         self._seed = seed
+        self._for_pairs = ForPairs(ids)
 
     def expand(self, inputs: Any) -> Any:  # (main, rejects)
         keyed = inputs["pairs"] | "ByQuery" >> beam.Map(by_query)
         with_query = (
-            {"pairs": keyed, "records": inputs["records"]}
+            {**inputs, "pairs": keyed}
             | "QueryGroups" >> beam.CoGroupByKey()
-            | "JoinQuery" >> beam.ParDo(JoinQuery()).with_outputs(REJECTS, main="good")
+            | "JoinQuery"
+            >> beam.ParDo(JoinQuery(self._for_pairs)).with_outputs(REJECTS, main="good")
         )
         examples = (
-            {"pairs": with_query.good, "records": inputs["records"]}
+            {**inputs, "pairs": with_query.good}
             | "CandidateGroups" >> beam.CoGroupByKey()
             | "JoinCandidate"
-            >> beam.ParDo(JoinCandidate(self._seed)).with_outputs(REJECTS, main="good")
+            >> beam.ParDo(JoinCandidate(self._seed, self._for_pairs)).with_outputs(
+                REJECTS, main="good"
+            )
         )
         rejects = (with_query[REJECTS], examples[REJECTS]) | "AllRejects" >> beam.Flatten()
         return examples.good, rejects
@@ -63,6 +76,17 @@ def _record_of(key: EntityKey, records: Iterable[Record]) -> Record | None:
     if entity == "query":
         return text_record(identifier)
     return next(iter(records), None)
+
+
+def _records(
+    key: EntityKey, groups: Mapping[str, Any], pairs: Sequence[Pair], for_pairs: ForPairs
+) -> list[Record] | list[None]:
+    """The record of a key for each of its pairs; None for all when the reference is unknown."""
+    record = _record_of(key, groups["records"])
+    if record is None:
+        return [None] * len(pairs)
+    histories: list[tuple[str, History]] = list(groups.get("histories", ()))
+    return for_pairs.records(record, histories, pairs)
 
 
 def _unknown(pair: Pair, column: str, key: EntityKey) -> Problem:
@@ -84,10 +108,14 @@ class JoinQuery(beam.DoFn):
     A pair without its query goes on with None, so that an unknown candidate is told as well.
     """
 
+    def __init__(self, for_pairs: ForPairs) -> None:
+        self._for_pairs = for_pairs
+
     def process(self, element: tuple[EntityKey, Mapping[str, Any]]) -> Iterator[Any]:
         key, groups = element
-        record = _record_of(key, groups["records"])
-        for values in groups["pairs"]:
+        values_of_pairs = list(groups["pairs"])
+        records = _records(key, groups, [Pair(*v) for v in values_of_pairs], self._for_pairs)
+        for values, record in zip(values_of_pairs, records, strict=True):
             pair = Pair(*values)
             if record is None:
                 yield from reject_row([_unknown(pair, "query", key)])
@@ -97,13 +125,15 @@ class JoinQuery(beam.DoFn):
 class JoinCandidate(beam.DoFn):
     """Groups of a candidate -> `(split/task, (sort key, serialized example))`."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, for_pairs: ForPairs) -> None:
         self._seed = seed
+        self._for_pairs = for_pairs
 
     def process(self, element: tuple[EntityKey, Mapping[str, Any]]) -> Iterator[Any]:
         key, groups = element
-        record = _record_of(key, groups["records"])
-        for values, query_record in groups["pairs"]:
+        members = list(groups["pairs"])
+        records = _records(key, groups, [Pair(*values) for values, _ in members], self._for_pairs)
+        for (values, query_record), record in zip(members, records, strict=True):
             pair = Pair(*values)
             if record is None:
                 problem = _unknown(pair, "candidate", key)

@@ -76,6 +76,11 @@ def write_manifests(
         "entities": entity_counts,
         "vocabulary": sizes,
         "images": {name: counts.get(f"images/{name}", 0) for name in ("encoded", "broken")},
+        "enrichments": {
+            name.removeprefix("enrichments/"): number
+            for name, number in sorted(counts.items())
+            if name.startswith("enrichments/")
+        },
     }
 
 

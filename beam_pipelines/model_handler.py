@@ -1,16 +1,12 @@
 """Runs a SavedModel's signature over serialized records within Beam's RunInference."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 from numpy.typing import NDArray
-
-from tfrs_sage.artefacts import MANIFEST, file_sha256
 
 SIGNATURE = "serving_tf_example"
 INPUT = "examples"
@@ -89,17 +85,3 @@ class KeyByRecordId(beam.DoFn):
                 "Run the preprocessing again."
             )
         yield values[0].decode(), record
-
-
-def model_fingerprint(model_dir: str | Path) -> str:
-    """16 hex digits over a SavedModel's files: graph, variables, assets.
-
-    The manifest (which may hold times and versions) and TensorFlow's own `fingerprint.pb`
-    (which holds a random id) are left out.
-    """
-    folder = Path(model_dir)
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        if path.name not in (MANIFEST, "fingerprint.pb"):
-            digest.update(f"{path.relative_to(folder)}\0{file_sha256(path)}\n".encode())
-    return digest.hexdigest()[:16]

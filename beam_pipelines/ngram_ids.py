@@ -13,6 +13,33 @@ from tfrs_sage.schema.features import ENTITY_TEXTS, NGRAMS_SUFFIX
 NGRAM_BATCH = 1024  # records whose texts are looked up in one call
 
 
+class NgramIds:
+    """The n-gram ids of texts, by the vocabularies in a folder that every worker reaches."""
+
+    def __init__(self, vocabulary: Path) -> None:
+        self._folder = vocabulary
+        self._vocabulary: Any = None  # there may be no file of it yet
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_folder": self._folder, "_vocabulary": None}
+
+    def of(self, texts: set[bytes]) -> dict[bytes, bytes]:
+        """The ids of each text as little-endian uint32 bytes."""
+        if not texts:
+            return {}
+        if self._vocabulary is None:
+            from tfrs_sage.text import NgramVocabulary  # TensorFlow: in workers only
+
+            self._vocabulary = NgramVocabulary(self._folder)
+        ordered = list(texts)
+        ragged = self._vocabulary(ordered)
+        values, splits = ragged.values.numpy().astype("<u4"), ragged.row_splits.numpy()
+        return {
+            text: values[start:end].tobytes()
+            for text, start, end in zip(ordered, splits, splits[1:], strict=False)
+        }
+
+
 class AddNgramIds(beam.DoFn):
     """`((entity, id), Record)` -> the same, n-gram ids beside every text that has any.
 
@@ -23,10 +50,7 @@ class AddNgramIds(beam.DoFn):
     """
 
     def __init__(self, vocabulary: Path) -> None:
-        self._folder = vocabulary
-
-    def setup(self) -> None:
-        self._vocabulary: Any = None  # there may be no file of it yet
+        self._ids = NgramIds(vocabulary)
 
     def start_bundle(self) -> None:
         self._waiting: list[tuple[EntityKey, Record]] = []
@@ -42,7 +66,7 @@ class AddNgramIds(beam.DoFn):
 
     def _take(self) -> Iterator[tuple[EntityKey, Record]]:
         waiting, self._waiting = self._waiting, []
-        ids = self._ids({text for _, record in waiting for text in texts_of(record)})
+        ids = self._ids.of({text for _, record in waiting for text in texts_of(record)})
         for key, record in waiting:
             fields = [
                 (name + NGRAMS_SUFFIX, ids[value])
@@ -50,19 +74,3 @@ class AddNgramIds(beam.DoFn):
                 if name in ENTITY_TEXTS[key[0]] and ids[value]
             ]
             yield key, record + tuple(fields)
-
-    def _ids(self, texts: set[bytes]) -> dict[bytes, bytes]:
-        """The ids of each text as little-endian uint32 bytes."""
-        if not texts:
-            return {}
-        if self._vocabulary is None:
-            from tfrs_sage.text import NgramVocabulary  # TensorFlow: in workers only
-
-            self._vocabulary = NgramVocabulary(self._folder)
-        ordered = list(texts)
-        ragged = self._vocabulary(ordered)
-        values, splits = ragged.values.numpy().astype("<u4"), ragged.row_splits.numpy()
-        return {
-            text: values[start:end].tobytes()
-            for text, start, end in zip(ordered, splits, splits[1:], strict=False)
-        }

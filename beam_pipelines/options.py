@@ -36,7 +36,11 @@ def parse(argv: Sequence[str] | None) -> tuple[str, str, PreprocessConfig, list[
     for name, field in PreprocessConfig.model_fields.items():
         kind: Any = field.annotation  # int, float or str, each made from its text
         # The text "False" is a true value: a switch is `--name` or `--no-name`.
-        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        how: dict[str, Any] = {"type": kind}
+        if kind is bool:
+            how = {"action": argparse.BooleanOptionalAction}
+        elif kind == tuple[str, ...]:
+            how = {"nargs": "*"}
         parser.add_argument(f"--{name}", default=field.default, help=field.description, **how)
     known, beam_arguments = parser.parse_known_args(argv)
     values: dict[str, Any] = {name: getattr(known, name) for name in PreprocessConfig.model_fields}

@@ -28,10 +28,11 @@ from beam_pipelines.catalogue import (
 from beam_pipelines.command_line import run_job
 from beam_pipelines.counters import job_counts
 from beam_pipelines.engagements import MakePairs, Pair
+from beam_pipelines.enrichments import AddTexts, ReadEnrichments, enrichment_files, histories_of
 from beam_pipelines.examples import JoinExamples, text_record
 from beam_pipelines.local_runner import pipeline_options
 from beam_pipelines.manifests import write_manifests
-from beam_pipelines.ngram_ids import AddNgramIds
+from beam_pipelines.ngram_ids import AddNgramIds, NgramIds
 from beam_pipelines.records import Record, WriteShards, leave, seeded_key, serialize
 from beam_pipelines.rejects import WriteRejects, require_few, write_summary
 from beam_pipelines.tables import ReadTable
@@ -63,10 +64,11 @@ def preprocess(
 
     Returns:
         Summary: `tables` (rows, rejected rows, reasons), `pairs` (merged, capped, user rows,
-        examples), `tasks`, `entities`, `vocabulary` sizes, `images`, `seconds`.
+        examples), `tasks`, `entities`, `vocabulary` sizes, `images`, `enrichments` (texts joined),
+        `seconds`.
 
     Raises:
-        InputError: no products table, unreadable tables, or more rejects than
+        InputError: no products table, unreadable tables or enrichments, or more rejects than
             `config.max_reject_share`. The three folders are then as they were before; the
             rejects are written all the same.
     """
@@ -80,6 +82,7 @@ def preprocess(
         )
     for path in (path for table in TABLES for path in files.get(table, ())):
         file_columns(path)  # a file that is not of its format is told before any work
+    enrichment_files(config)  # likewise
     run = Path(run_dir)
     tables = [table for table in TABLES if table in files]
     with ExitStack() as rooms:
@@ -128,12 +131,22 @@ def run_pipeline(
         collection | f"Keyed_{entity}" >> beam.Map(keyed, entity)
         for entity, collection in records.items()
     ] | "Entities" >> beam.Flatten()
+    joined: dict[str, Any] = {"pairs": pairs}
+    if enriching := enrichment_files(config):
+        rows = pipeline | "ReadEnrichments" >> ReadEnrichments(enriching)
+        joined["histories"] = rows | "Histories" >> beam.FlatMap(histories_of)
+        entities = (
+            {"records": entities, "rows": rows}
+            | "EnrichmentGroups" >> beam.CoGroupByKey()
+            | "AddTexts" >> beam.ParDo(AddTexts())
+        )
     written = _write_vocabularies((entities, queries), folders, config)
-    if config.store_ngram_ids:
+    ids = NgramIds(folders["vocabulary"]) if config.store_ngram_ids else None
+    if ids is not None:
         add = AddNgramIds(folders["vocabulary"])
         entities = entities | "NgramIds" >> beam.ParDo(add, beam.pvalue.AsList(written))
     catalogue = (entities, queries) | "Catalogue" >> beam.Flatten()
-    examples, bad = {"pairs": pairs, "records": entities} | "Join" >> JoinExamples(config.seed)
+    examples, bad = {**joined, "records": entities} | "Join" >> JoinExamples(config.seed, ids)
     letters.append(bad)
     _ = examples | "WriteExamples" >> WriteShards(folders["examples"], config.shard_bytes)
     _write_catalogue(catalogue, folders, config)

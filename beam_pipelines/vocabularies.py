@@ -119,10 +119,12 @@ def ranked(
 def write_tokens(
     tokens: Iterable[tuple[int, str]], folder: Path, kind: str, min_count: int
 ) -> None:
-    """Writes one vocabulary; words and marks are left with their counts as well."""
+    """Writes one vocabulary and its counts; words and marks are left for the job's end too."""
     ordered = [(token, -negative) for negative, token in tokens]
     if kind in ("unigram", "punctuation"):
         leave(folder, kind, {"kind": kind, "counts": ordered})
     if kind != "punctuation":
-        lines = [f"{token}\n" for token, number in ordered if number >= min_count]
-        (folder / f"{kind}.txt").write_bytes("".join(lines).encode())
+        kept = [(token, number) for token, number in ordered if number >= min_count]
+        (folder / f"{kind}.txt").write_bytes("".join(f"{token}\n" for token, _ in kept).encode())
+        counts = "".join(f"{number}\n" for _, number in kept)
+        (folder / f"{kind}.counts.txt").write_bytes(counts.encode())

@@ -17,7 +17,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipelines.embed import EmbedRecords, embed, run
 from beam_pipelines.local_runner import pipeline_options
-from beam_pipelines.model_handler import KeyByRecordId, SavedModelHandler, model_fingerprint
+from beam_pipelines.model_handler import KeyByRecordId, SavedModelHandler
+from tfrs_sage.artefacts import model_fingerprint
 from tfrs_sage.errors import InputError
 from tfrs_sage.index import build_index, read_embeddings
 

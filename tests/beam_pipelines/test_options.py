@@ -17,6 +17,12 @@ def test_a_switch_is_switched(given, expected) -> None:
     assert left == ["--runner=DirectRunner"]
 
 
+def test_folders_are_a_list() -> None:
+    _, _, config, left = parse([*ALWAYS, "--enrichments", "a", "b/c", "--runner=DirectRunner"])
+    assert config.enrichments == ("a", "b/c") and left == ["--runner=DirectRunner"]
+    assert parse(ALWAYS)[2].enrichments == ()
+
+
 def test_the_users_section_may_be_empty(tmp_path) -> None:
     path = tmp_path / "users.yaml"
     path.write_text("# nothing yet\n")

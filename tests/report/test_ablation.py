@@ -33,6 +33,50 @@ def test_losses_compares_single_tasks_with_all_of_them() -> None:
     assert read_plan("itemsage", pairs) == PLANS["itemsage"]
 
 
+OWN = {
+    "pin": ["title", "description", "link_domain"],
+    "product": [
+        *("title", "description", "link_domain", "link", "google_product_category"),
+        *("product_type", "brand", "color", "material", "pattern", "size", "size_type"),
+    ],
+}
+
+
+def test_omnisearchsage_adds_the_enrichments_in_turn() -> None:
+    pairs = {CLICK: 500, BUY: 20, PIN: 100, "search/query/click": 2, "search/pin/click": 50}
+    texts = {"pin": ["title", "caption", "engaged_queries"], "product": ["board_titles"]}
+    plan = read_plan("omnisearchsage", pairs, texts)
+    searches = {"search/product/checkout", CLICK, "search/query/click", "search/pin/click"}
+    added = ["none", "+ captions", "+ board titles", "+ engaged queries"]
+    assert list(plan)[:4] == added
+    for number, name in enumerate(added):
+        more = ["caption", "board_titles", "engaged_queries"][:number]
+        assert plan[name]["pin_tower.texts"] == OWN["pin"] + more
+        assert plan[name]["product_tower.texts"] == OWN["product"] + more
+        assert set(plan[name]["training.tasks"]) == searches  # not pins to products
+    assert list(plan)[4:] == ["only search/product", "only search/query", "only search/pin"]
+    single = plan["only search/product"]
+    assert set(single["training.tasks"]) == {CLICK, BUY}
+    assert single["pin_tower.texts"] == plan["+ engaged queries"]["pin_tower.texts"]
+    # What is not in the data is no variant; settings are such as the configuration takes.
+    plan = read_plan("omnisearchsage", {CLICK: 5}, {"product": ["title", "caption"]})
+    assert list(plan) == ["none", "+ captions"]
+    config = load_config("tiny", None, variant_settings(plan["+ captions"], REFERENCE))
+    assert config.product_tower.texts == (*OWN["product"], "caption")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "texts", "message"),
+    [
+        ({PIN: 5}, {"pin": ["caption"]}, "search tasks none, enrichments caption"),
+        ({CLICK: 5}, {"pin": ["title"]}, "search tasks search/product, enrichments none"),
+    ],
+)
+def test_omnisearchsage_needs_searches_and_enrichments(pairs, texts, message) -> None:
+    with pytest.raises(InputError, match=message):
+        read_plan("omnisearchsage", pairs, texts)
+
+
 def test_a_plan_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text("wide: {embedding_dim: 64}\n")
     assert read_plan(str(tmp_path / "p.yaml")) == {"wide": {"embedding_dim": 64}}
@@ -40,7 +84,7 @@ def test_a_plan_of_ones_own(tmp_path: Path) -> None:
         (tmp_path / "p.yaml").write_text(wrong)
         with pytest.raises(InputError, match="maps a variant to its settings"):
             read_plan(str(tmp_path / "p.yaml"))
-    with pytest.raises(InputError, match="itemsage, losses or a YAML file"):
+    with pytest.raises(InputError, match="itemsage, losses, omnisearchsage or a YAML file"):
         read_plan("nonsense")
 
 

@@ -68,7 +68,9 @@ def summary_table(plan: str, summary: dict[str, Any]) -> Any:
 
 def ablate(
     dir: DirOption,
-    plan: Annotated[str, typer.Option(help="itemsage, losses, or a YAML file.")] = "itemsage",
+    plan: Annotated[
+        str, typer.Option(help="itemsage, losses, omnisearchsage, or a YAML file.")
+    ] = "itemsage",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 1,
     split: Annotated[str, typer.Option(help="The split that is evaluated.")] = "test",
     set: SetOption = None,
@@ -92,13 +94,16 @@ def ablate(
     from tfrs_sage.training.config import load_config
 
     parent = RunFolder.open(dir)
-    counts = read_manifest(dir / "examples")["tasks"]
+    manifest = read_manifest(dir / "examples")
+    counts = manifest["tasks"]
+    texts = {entity: spec["texts"] for entity, spec in manifest["entities"].items()}
     config = load_config("base", dir / "config.yaml", set or ())
     tested = [name for name in chosen_tasks(config, counts) if counts[name].get(split)]
     groups = task_groups(tested)
     outcomes: dict[str, Outcome] = {}
     reference = None
-    for variant, changes in read_plan(plan, {n: counts[n]["train"] for n in tested}).items():
+    pairs = {name: counts[name]["train"] for name in tested}
+    for variant, changes in read_plan(plan, pairs, texts).items():
         outcome = outcomes.setdefault(variant, Outcome())
         for seed in range(seeds):
             settings = [*(set or ()), *variant_settings(changes, reference)]

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from tfrs_sage.errors import InputError
-from tfrs_sage.schema.features import Task
+from tfrs_sage.schema.features import ENRICHMENTS, ENTITY_TEXTS, Task
 
 Plan = dict[str, Mapping[str, Any]]  # settings by the variant's name; the first is the reference
 TASKS = "training.tasks"
@@ -18,7 +18,9 @@ LENGTH = ("training.steps", "training.epochs")
 MOST_SINGLE_TASKS = 4
 
 # "itemsage": ItemSage section 5.4 (modalities) and 5.3 (fusion). "losses": the negatives, each with
-# and without logQ; `read_plan` adds a variant for each task by itself.
+# and without logQ; `read_plan` adds a variant for each task by itself. "omnisearchsage" follows
+# from the data: see `omnisearchsage_plan`.
+OMNISEARCHSAGE = "omnisearchsage"
 PLANS: dict[str, Plan] = {
     "itemsage": {
         "image + text": {},
@@ -47,26 +49,80 @@ PLANS: dict[str, Plan] = {
 }
 
 
-def read_plan(name: str, pairs: Mapping[str, int] | None = None) -> Plan:
+def omnisearchsage_plan(tasks: Collection[str], texts: Mapping[str, Collection[str]]) -> Plan:
+    """Enrichments added in turn, then each kind of candidate by itself.
+
+    OmniSearchSage (arXiv 2404.16260), its tables of text enrichments and of multi-task learning:
+    `none`, `+ captions`, `+ board titles`, `+ engaged queries`, each with what came before it, on
+    all search tasks together; then `only search/pin`, ... with all texts.
+
+    Args:
+        tasks: that the run trains; those of searches count.
+        texts: by entity, the text features that its records have.
+
+    Raises:
+        InputError: no search tasks, or no enrichment in the records.
+    """
+    kinds = {kind: m for kind, m in task_groups(tasks).items() if kind.startswith("search/")}
+    there = {name for names in texts.values() for name in names if name in ENRICHMENTS}
+    if not kinds or not there:
+        raise InputError(
+            f"--plan {OMNISEARCHSAGE} compares enrichments of search tasks. Found: search tasks "
+            f"{', '.join(kinds) or 'none'}, enrichments {', '.join(sorted(there)) or 'none'}. Run "
+            "`tfrs-sage enrich`, then preprocess again."
+        )
+    every: dict[str, Any] = {task: {} for members in kinds.values() for task in members}
+
+    def taking(enrichments: Collection[str]) -> dict[str, Any]:
+        return {
+            f"{entity}_tower.texts": [
+                name
+                for name in ENTITY_TEXTS[entity]
+                if name not in ENRICHMENTS or name in enrichments
+            ]
+            for entity in ("pin", "product")
+        }
+
+    plan: Plan = {"none": {TASKS: every, **taking(())}}
+    taken: list[str] = []
+    for name in (name for name in ENRICHMENTS if name in there):
+        taken.append(name)
+        label = "captions" if name == "caption" else name.replace("_", " ")
+        plan[f"+ {label}"] = {TASKS: every, **taking(taken)}
+    if len(kinds) > 1:
+        for kind, members in kinds.items():
+            plan[f"only {kind}"] = {TASKS: {task: {} for task in members}, **taking(taken)}
+    return plan
+
+
+def read_plan(
+    name: str,
+    pairs: Mapping[str, int] | None = None,
+    texts: Mapping[str, Collection[str]] | None = None,
+) -> Plan:
     """A named plan, or one from a YAML file: `variant: {setting: value}`.
 
     Args:
         name: of the plan, or a YAML file.
         pairs: training pairs of each task that the run trains. Where there are two tasks or more,
             `losses` gets a variant `only <task>` for each of the four with most pairs.
+        texts: by entity, the text features that its records have, for `omnisearchsage`.
 
     Raises:
-        InputError: neither a plan nor a file, or the file is no such mapping.
+        InputError: neither a plan nor a file, or the file is no such mapping; as
+            `omnisearchsage_plan`.
     """
+    if name == OMNISEARCHSAGE:
+        return omnisearchsage_plan(pairs or {}, texts or {})
     if name in PLANS:
         tasks = sorted(pairs or {}, key=lambda task: (-(pairs or {})[task], task))
         single = tasks[:MOST_SINGLE_TASKS] if name == "losses" and len(tasks) > 1 else []
         return {**PLANS[name], **{f"only {task}": {TASKS: {task: {}}} for task in single}}
     path = Path(name)
     if not path.is_file():
+        named = ", ".join((*PLANS, OMNISEARCHSAGE))
         raise InputError(
-            f"--plan must be {', '.join(PLANS)} or a YAML file. Received: {name!r}, which is "
-            "neither."
+            f"--plan must be {named} or a YAML file. Received: {name!r}, which is neither."
         )
     plan = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not (isinstance(plan, dict) and plan and all(isinstance(v, dict) for v in plan.values())):

@@ -36,6 +36,11 @@ class PreprocessConfig(Settings):
     validation_share: float = Field(0.1, ge=0, lt=1, description="where the tables give no split")
     test_share: float = Field(0.1, ge=0, lt=1, description="where the tables give no split")
     shard_bytes: int = Field(128 * 2**20, ge=1024, description="size of an example file, at most")
+    enrichments: tuple[str, ...] = Field(
+        (),
+        description="folders that the jobs captions, board_titles and engaged_queries wrote: their "
+        "texts join those of pins and products",
+    )
     max_reject_share: float = Field(
         0.01, ge=0, le=1, description="the job fails when more rows of a table are rejected"
     )

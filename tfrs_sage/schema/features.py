@@ -7,9 +7,11 @@ prefixed with `query/` and `candidate/`.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from tfrs_sage.errors import InputError
 
 MAX_IMAGES = 20  # ItemSage section 3: the main image and up to 19 more
 IMAGE_DIM = 256  # ItemSage section 3: 256-d vectors of a frozen visual model
@@ -29,11 +31,12 @@ PRODUCT_TEXTS = (
     "size",
     "size_type",
 )
-# OmniSearchSage section 3: a pin's own texts, then its three enrichments.
-PIN_TEXTS = ("title", "description", "link_domain", "caption", "board_titles", "engaged_queries")
+# OmniSearchSage section 3: what others than its author say of a pin or product.
+ENRICHMENTS = ("caption", "board_titles", "engaged_queries")
+PIN_TEXTS = ("title", "description", "link_domain", *ENRICHMENTS)
 QUERY_TEXTS = ("text",)
 ENTITY_TEXTS: Mapping[str, tuple[str, ...]] = {
-    "product": PRODUCT_TEXTS,
+    "product": (*PRODUCT_TEXTS, *ENRICHMENTS),
     "pin": PIN_TEXTS,
     "query": QUERY_TEXTS,
 }
@@ -84,6 +87,38 @@ class Task:
         return f"{self.query_type}/{self.candidate_type}/{self.action}"
 
 
+@dataclass(frozen=True, order=True)
+class CompatibilityTask:
+    """A task whose candidates are vectors of a column, as they come, in place of a tower's.
+
+    OmniSearchSage section 3: the query is trained against embeddings that exist already, so that
+    it searches their index too.
+    """
+
+    task: Task
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.task}@{self.column}"
+
+
+def compatibility_tasks(
+    tasks: Iterable[Task], columns: Mapping[str, Iterable[str]]
+) -> list[CompatibilityTask]:
+    """One for every task of text queries and every column of its candidates' entity.
+
+    Args:
+        tasks: retrieval tasks.
+        columns: vector columns by entity.
+    """
+    return [
+        CompatibilityTask(task, column)
+        for task in tasks
+        if task.query_entity == "query"
+        for column in columns.get(task.candidate_type, ())
+    ]
+
+
 @dataclass(frozen=True)
 class EntitySpec:
     """What the records of one entity hold, found in the data and kept in the manifest.
@@ -104,6 +139,32 @@ class EntitySpec:
     vectors: Mapping[str, int] = field(default_factory=dict)
     count: int = 0
     ngram_vocabulary: str | None = None
+
+    def only_texts(self, names: Collection[str] | None) -> "EntitySpec":
+        """The spec without the texts that are not named; None names all.
+
+        Raises:
+            InputError: a name that is no text feature of the entity.
+        """
+        unknown = sorted(set(names or ()) - set(ENTITY_TEXTS[self.entity]))
+        if unknown:
+            raise InputError(
+                f"texts of a {self.entity} are of {', '.join(ENTITY_TEXTS[self.entity])}. "
+                f"Received: {', '.join(unknown)}."
+            )
+        if names is None:
+            return self
+        return replace(self, texts=tuple(name for name in self.texts if name in names))
+
+    @property
+    def raw_texts(self) -> tuple[str, ...]:
+        """The texts that an exported tower takes as they are, in schema order.
+
+        All of the entity's own, whether the data has them or not, so that clients stay as they
+        are; a product's enrichments only where the data has them.
+        """
+        own = PRODUCT_TEXTS if self.entity == "product" else ENTITY_TEXTS[self.entity]
+        return tuple(n for n in ENTITY_TEXTS[self.entity] if n in own or n in self.texts)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -12,9 +12,8 @@ from enum import StrEnum
 
 from tfrs_sage.schema.features import (
     CANDIDATE_TYPES,
+    ENTITY_TEXTS,
     IMAGE_DIM,
-    PIN_TEXTS,
-    PRODUCT_TEXTS,
     QUERY_TYPES,
     SPLITS,
     VECTOR_SUFFIX,
@@ -111,16 +110,21 @@ class TableSpec:
 
 _ID = Column(Kind.ID, required=True)
 _TEXT = Column(Kind.TEXT)
-_PIN_KINDS = {"board_titles": Kind.TEXTS, "engaged_queries": Kind.TEXTS}
+_LISTS = ("board_titles", "engaged_queries")
 _IMAGE_COLUMNS = {"image_paths": Column(Kind.PATHS), "image_embeddings": Column(Kind.IMAGES)}
 _SPLIT = Column(Kind.WORD, values=SPLITS)
+
+
+def _texts(entity: str) -> dict[str, Column]:
+    return {name: Column(Kind.TEXTS) if name in _LISTS else _TEXT for name in ENTITY_TEXTS[entity]}
+
 
 TABLES: Mapping[str, TableSpec] = {
     spec.name: spec
     for spec in (
         TableSpec(
             "products",
-            {"product_id": _ID, **dict.fromkeys(PRODUCT_TEXTS, _TEXT), **_IMAGE_COLUMNS},
+            {"product_id": _ID, **_texts("product"), **_IMAGE_COLUMNS},
             id_column="product_id",
             required=True,
             vectors=True,
@@ -129,7 +133,7 @@ TABLES: Mapping[str, TableSpec] = {
             "pins",
             {
                 "pin_id": _ID,
-                **{name: Column(_PIN_KINDS.get(name, Kind.TEXT)) for name in PIN_TEXTS},
+                **_texts("pin"),
                 **_IMAGE_COLUMNS,
                 "product_id": Column(Kind.ID, references="products"),
             },

@@ -25,6 +25,9 @@ EVENT_CHUNK = 4096
 USER_CHUNK = 512
 ANONYMOUS_SHARE = 0.2  # of the events that are not a user's history
 REPHRASED_SHARE = 0.12  # of searches followed by another wording of the same wish
+# Of the events: searches for products, looks at pins, looks at products, searches for pins.
+SHARES = (0.50, 0.20, 0.15, 0.15)
+RICH_SHARES = (0.35, 0.10, 0.10, 0.45)
 SCHEMA = pa.schema(
     [
         ("query_type", pa.string()),
@@ -49,6 +52,8 @@ class Shop:
         start: datetime, UTC. Day 0.
         num_events: int. Looks and searches outside the users' histories.
         events_per_user: float. Mean of the users' histories.
+        silent: bool `[num_pins]`, pins without words of their own, of the rich marketplace; None
+            for the plain one.
     """
 
     products: Latents
@@ -60,6 +65,7 @@ class Shop:
     start: datetime
     num_events: int
     events_per_user: float
+    silent: NDArray[np.bool_] | None = None
 
 
 def product_id(row: int) -> str:
@@ -80,12 +86,13 @@ def engagement_batches(shop: Shop) -> Iterator[pa.RecordBatch]:
     # Half of the looks are searches for products; the rest is shared as below.
     head = head_queries(shop.products, shop.num_events // 2, shop.seed)
     kinds = (
-        ("search", 0.50, product_shelf),
-        ("pin", 0.20, product_shelf),
-        ("product", 0.15, product_shelf),
-        ("search_pin", 0.15, pin_shelf),
+        ("search", product_shelf),
+        ("pin", product_shelf),
+        ("product", product_shelf),
+        ("search_pin", pin_shelf),
     )
-    for number, (kind, share, shelf) in enumerate(kinds):
+    shares = SHARES if shop.silent is None else RICH_SHARES
+    for number, ((kind, shelf), share) in enumerate(zip(kinds, shares, strict=True)):
         total = int(shop.num_events * share)
         for start in range(0, total, EVENT_CHUNK):
             chunk = start // EVENT_CHUNK * len(kinds) + number

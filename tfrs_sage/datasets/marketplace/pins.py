@@ -20,6 +20,7 @@ from tfrs_sage.datasets.marketplace.latents import (
     generator,
     zipf,
 )
+from tfrs_sage.datasets.marketplace.rich import rich_board_title
 from tfrs_sage.datasets.marketplace.taxonomy import DEPARTMENTS, TYPES
 from tfrs_sage.datasets.marketplace.texts import board_title
 
@@ -57,6 +58,7 @@ def boards(shop: Shop, num_boards: int) -> Iterator[tuple[dict[str, Any], list[d
     """Each board with its pins: a department, mostly in one colour or one style."""
     shelf = Shelf(shop.pins)
     departments = np.array([DEPARTMENTS.index(each.department) for each in TYPES])
+    is_rich = shop.silent is not None
     draws = generator(shop.seed, BOARDS)
     # All at once: one draw by popularity costs a pass over all pins.
     anchors = draws.choice(len(shop.pins), num_boards, p=shop.pins.popularity).tolist()
@@ -66,15 +68,23 @@ def boards(shop: Shop, num_boards: int) -> Iterator[tuple[dict[str, Any], list[d
         color = int(shop.pins.color[anchor]) if random.random() < 0.5 else -1
         style = int(shop.pins.style[anchor]) if random.random() < 0.5 else -1
         types = np.nonzero(departments == department)[0].astype(np.int32)
+        asked = np.array([[color, -1, -1, -1, style]], np.int32)
+        if is_rich:
+            kind = int(shop.pins.product_type[anchor]) if random.random() < 0.5 else -1
+            types = types if kind < 0 else np.array([kind], np.int32)
+            asked[0, 2] = shop.pins.material[anchor] if random.random() < 0.5 else -1
         drawn = shelf.draw(types, np.full(len(types), color, np.int32), 12, random)
         rows = np.unique(drawn[drawn >= 0])
-        asked = np.array([[color, -1, -1, -1, style]], np.int32)
         match = match_share(shop.pins.attributes(rows)[None], asked)[0]
         best = rows[np.argsort(-(match + 0.3 * random.random(len(rows))), kind="stable")]
         size = int(random.integers(4, 2 * PINS_PER_BOARD - 4))
         name = f"b{number:06d}"
         times = random.uniform(0, shop.num_days, size)
-        title = board_title(DEPARTMENTS[department], color, style, Random(f"{shop.seed}/{name}"))
+        words = Random(f"{shop.seed}/{name}")
+        if is_rich:
+            title = rich_board_title(DEPARTMENTS[department], kind, asked[0], words)
+        else:
+            title = board_title(DEPARTMENTS[department], color, style, words)
         yield (
             {"board_id": name, "title": title},
             [

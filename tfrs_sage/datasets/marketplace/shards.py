@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from tfrs_sage.datasets.marketplace.pictures import Look, draw_product, draw_scene
+from tfrs_sage.datasets.marketplace.rich import dim
 
 DRAWN_AT_ONCE = 64  # pictures a message between processes
 
@@ -26,12 +27,14 @@ class Picture:
         looks: tuple of Look. The product, and in a scene what stands around it.
         view: int. As `draw_product`; -1 is a scene.
         seed: tuple of int.
+        is_dim: bool. Small and without colour, as `rich.dim`.
     """
 
     path: str
     looks: tuple[Look, ...]
     view: int
     seed: tuple[int, ...]
+    is_dim: bool = False
 
 
 class Sink(Protocol):
@@ -44,8 +47,10 @@ def draw(picture: Picture) -> bytes:
     """The JPEG bytes of one picture."""
     random = np.random.default_rng(picture.seed)
     if picture.view < 0:
-        return draw_scene(list(picture.looks), random)
-    return draw_product(picture.looks[0], picture.view, random)
+        drawn = draw_scene(list(picture.looks), random)
+    else:
+        drawn = draw_product(picture.looks[0], picture.view, random)
+    return dim(drawn) if picture.is_dim else drawn
 
 
 def write_pictures(pictures: Iterable[Picture], sink: Sink, num_processes: int) -> int:

@@ -109,10 +109,21 @@ _MISSING = {
 }
 
 
-def pin_texts(latents: Latents, row: int, random: Random) -> dict[str, str | None]:
-    """Title, description, link_domain and caption of a pin; a third have no words of their own."""
+def pin_texts(
+    latents: Latents, row: int, random: Random, silent: bool | None = None
+) -> dict[str, str | None]:
+    """Title, description, link_domain and caption of a pin; a third have no words of their own.
+
+    Args:
+        latents: Latents. Of the pins.
+        row: int.
+        random: random.Random.
+        silent: bool or None. Whether this one has none; None: one of the third, by chance.
+    """
     words = _product_words(latents, row, random)
     told = random.random() < 0.67
+    if silent is not None:
+        told = not silent
     domain = "".join(c for c in BRANDS[latents.brand[row]].name.lower() if c.isalnum())
     caption = f"a picture of a {words['color']} {words['pattern']} {words['type']}"
     description = random.choice(_SENTENCES)

@@ -24,6 +24,12 @@ from tfrs_sage.datasets.marketplace.engagements import (
 from tfrs_sage.datasets.marketplace.latents import PICTURES, Latents, sample_latents
 from tfrs_sage.datasets.marketplace.pictures import Look
 from tfrs_sage.datasets.marketplace.pins import boards, judgments, sample_pins
+from tfrs_sage.datasets.marketplace.rich import (
+    PINS_PER_BOARD,
+    caption,
+    silent_pins,
+    write_captions,
+)
 from tfrs_sage.datasets.marketplace.shards import Picture, picture_sink, write_pictures
 from tfrs_sage.datasets.marketplace.texts import pin_texts, product_texts
 from tfrs_sage.errors import InputError
@@ -74,6 +80,7 @@ def write_marketplace(
     events_per_product: float = 12.0,
     events_per_user: float = 25.0,
     num_processes: int | None = None,
+    rich: bool = False,
 ) -> dict[str, int]:
     """Writes a seeded synthetic shop whose pictures and texts each tell what the other does not.
 
@@ -85,7 +92,8 @@ def write_marketplace(
         folder: path. Made, or replaced when it holds an earlier marketplace.
         num_products: int. Everything else is in proportion to it by default.
         num_users: int. Default: a fifth of the products, at least 20.
-        num_pins: int. Default: 0.6 of the products.
+        num_pins: int. Default: 0.6 of the products; three times as many where `rich`, so that
+            many pins have few engagements or none and must be known by what they hold.
         num_days: int. Length of the log.
         end: datetime with a time zone. When the log ends.
         seed: int >= 0.
@@ -96,6 +104,8 @@ def write_marketplace(
         events_per_user: float. Mean number of a user's visits.
         num_processes: int or None. Processes that draw; None: all cores from
             `PROCESSES_FROM` products on, else this one only.
+        rich: bool. Pins without words and with dim pictures, more searches for pins, boards that
+            say more, and captions as an enrichment in `enrichments/captions`; see `rich`.
 
     Returns:
         Rows of each table, and `images`.
@@ -108,8 +118,9 @@ def write_marketplace(
     target = Path(folder)
     _check_target(target)
     products = sample_latents(num_products, num_days, hidden_share, seed)
-    pin_count = num_pins if num_pins is not None else max(10, int(num_products * 0.6))
-    pins, pin_products, scenes = sample_pins(products, pin_count, num_days, seed)
+    if num_pins is None:
+        num_pins = max(10, int(num_products * (3.0 if rich else 0.6)))
+    pins, pin_products, scenes = sample_pins(products, num_pins, num_days, seed)
     shop = Shop(
         products=products,
         pins=pins,
@@ -120,14 +131,18 @@ def write_marketplace(
         start=end - timedelta(days=num_days),
         num_events=int(num_products * events_per_product),
         events_per_user=events_per_user,
+        silent=silent_pins(num_pins, seed) if rich else None,
     )
     if num_processes is None:
         num_processes = (os.cpu_count() or 1) if num_products >= PROCESSES_FROM else 1
     with whole_folder(target) as place:
         counts = _write_tables(place, shop, scenes)
+        if rich:
+            write_captions(place, _caption_rows(shop))
         with picture_sink(place, num_products > FILES_UP_TO, PICTURES_PER_SHARD) as sink:
             counts["images"] = write_pictures(_pictures(shop, scenes), sink, num_processes)
-        settings = {"num_products": num_products, "num_days": num_days, "seed": seed}
+        settings: dict[str, Any] = {"num_products": num_products, "num_days": num_days}
+        settings |= {"seed": seed, "rich": rich} if rich else {"seed": seed}
         write_json(place / MARK, {**settings, "hidden_share": hidden_share, "counts": counts})
     return counts
 
@@ -158,7 +173,7 @@ def _check(num_products: int, num_days: int, seed: int, hidden_share: float, end
 
 
 def _write_tables(place: Path, shop: Shop, scenes: NDArray[np.bool_]) -> dict[str, int]:
-    num_boards = max(10, len(shop.pins) // 8)
+    num_boards = max(10, len(shop.pins) // (8 if shop.silent is None else PINS_PER_BOARD))
     # Drawn twice, which gives the same boards twice, so that neither table is held in memory.
     board_rows = (board for board, _ in boards(shop, num_boards))
     board_pin_rows = (pin for _, members in boards(shop, num_boards) for pin in members)
@@ -203,12 +218,30 @@ def _pin_rows(shop: Shop) -> Iterator[dict[str, Any]]:
         random = Random(f"{shop.seed}/pin/{row}")
         # A pin may show a product without a link to it.
         linked = random.random() < 0.85
+        silent = None if shop.silent is None else bool(shop.silent[row])
+        texts = pin_texts(shop.pins, row, random, silent)
+        if silent is not None:
+            texts["caption"] = None  # captions are an enrichment
         yield {
             "pin_id": pin_id(row),
-            **pin_texts(shop.pins, row, random),
+            **texts,
             "product_id": product_id(int(shop.pin_products[row])) if linked else None,
             "image_paths": [_pin_path(row)],
         }
+
+
+def _caption_rows(shop: Shop) -> Iterator[dict[str, Any]]:
+    """A caption of the first picture of each product and pin."""
+    for entity, latents, name in (
+        ("product", shop.products, product_id),
+        ("pin", shop.pins, pin_id),
+    ):
+        for row in range(len(latents)):
+            paths = _product_paths(shop, row) if entity == "product" else [_pin_path(row)]
+            if paths:
+                text = caption(latents, row, Random(f"{shop.seed}/caption/{entity}/{row}"))
+                names = {"entity": entity, "id": name(row), "caption": text}
+                yield {**names, "images": paths[:1], "captions": [text]}
 
 
 def _product_paths(shop: Shop, row: int) -> list[str]:
@@ -234,7 +267,8 @@ def _pictures(shop: Shop, scenes: NDArray[np.bool_]) -> Iterator[Picture]:
         if scenes[row]:
             around = np.random.default_rng((*seed, 1)).integers(0, len(shop.products), 2)
             looks += [_look(shop.products, int(other)) for other in around]
-        yield Picture(_pin_path(row), tuple(looks), -1 if scenes[row] else 1, seed)
+        is_dim = shop.silent is not None and bool(shop.silent[row])
+        yield Picture(_pin_path(row), tuple(looks), -1 if scenes[row] else 1, seed, is_dim)
 
 
 def _look(latents: Latents, row: int) -> Look:
