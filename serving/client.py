@@ -66,10 +66,6 @@ class Client:
 class PredictClient(Client):
     """Talks to one server, ours or TF Serving's.
 
-    Args:
-        target: `host:port`.
-        timeout_s: the longest that a call may take.
-
     Example:
         with PredictClient("127.0.0.1:8500") as client:
             answer = client.predict("retrieval", {"query": ["red sofa"], "k": np.int32(10)})
@@ -132,10 +128,6 @@ class PredictClient(Client):
 
 class UserClient(Client):
     """Talks to our server about users; answers are the messages of `serving.users`.
-
-    Args:
-        target: `host:port`.
-        timeout_s: the longest that a call may take.
 
     Example:
         with UserClient("127.0.0.1:8500") as client:

@@ -1,5 +1,7 @@
 """The models that a server holds: found on disk, loaded, looked up by name and version."""
 
+import functools
+import hashlib
 import importlib
 import importlib.util
 import re
@@ -13,6 +15,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import model_pb2
 
 from serving.errors import ServingError, from_tensorflow, invalid_argument, not_found
+from tfrs_sage.artefacts import model_fingerprint
 from tfrs_sage.errors import InputError
 
 _VERSION = re.compile(r"^[0-9]+$")
@@ -42,6 +45,7 @@ class LoadedModel:
     def __init__(self, name: str, version: int, folder: Path) -> None:
         self.name = name
         self.version = version
+        self.folder = folder
         self.signature_defs = _signature_defs(folder)
         try:
             self._model = tf.saved_model.load(str(folder), tags=[SERVE_TAG])
@@ -51,6 +55,15 @@ class LoadedModel:
                 f"Found: {e} If an op is not registered, install the package that it is from "
                 "(ops 'Scann>...' are ScaNN's)."
             ) from e
+
+    @functools.cached_property
+    def identity(self) -> bytes:
+        """32 bytes for this name, version and content: the same on every server that has it.
+
+        Reads every file when it is first asked for.
+        """
+        content = f"{self.name}\0{self.version}\0{model_fingerprint(self.folder)}"
+        return hashlib.sha256(content.encode()).digest()
 
     def signature_def(self, signature_name: str) -> meta_graph_pb2.SignatureDef:
         """The definition of a signature, of the default one where no name is given.
@@ -123,6 +136,10 @@ class ModelStore:
     def names(self) -> dict[str, list[int]]:
         """Loaded versions by model name."""
         return {name: sorted(versions) for name, versions in sorted(self._models.items())}
+
+    def identities(self) -> list[bytes]:
+        """`LoadedModel.identity` of every model, so that no request waits for it."""
+        return [model.identity for by in self._models.values() for model in by.values()]
 
     def find(self, spec: model_pb2.ModelSpec) -> LoadedModel:
         """The model that a request means: a version, a label, or the latest version.

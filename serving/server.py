@@ -1,5 +1,6 @@
 """Starts the gRPC server, and stops it without losing requests."""
 
+import json
 import os
 import signal
 import sys
@@ -10,8 +11,10 @@ from concurrent import futures
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.cached_run import CachedRun
 from serving.models import LoadedModel, ModelStore
-from serving.service import ModelService, PredictionService
+from serving.query_cache import QueryCache
+from serving.service import ModelService, PredictionService, Run
 from serving.users import SERVICE, UserService
 from tfrs_sage.errors import InputError
 
@@ -29,6 +32,7 @@ class ModelServer:
         host: address to listen at; this machine only, unless told otherwise.
         port: 0 takes a free one, see `port`.
         users: also answers for users, where given.
+        query_cache: of embedded texts, where given.
 
     Attributes:
         port: the port that it listens at.
@@ -44,6 +48,7 @@ class ModelServer:
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
         users: UserService | None = None,
+        query_cache: QueryCache | None = None,
     ) -> None:
         threads = 4 * (os.cpu_count() or 1)  # TF Serving's --grpc_max_threads
         self._server = grpc.server(
@@ -55,8 +60,12 @@ class ModelServer:
                 ("grpc.so_reuseport", 0),
             ],
         )
+        run: Run = LoadedModel.run
+        if query_cache is not None:
+            store.identities()
+            run = CachedRun(query_cache)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(store), self._server
+            PredictionService(store, run), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(store), self._server)
         if users is not None:
@@ -92,13 +101,15 @@ def serve_until_signal(
     port: int = DEFAULT_PORT,
     drain_s: float = DRAIN_S,
     users: UserService | None = None,
+    query_cache: QueryCache | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains. Call it from the main thread.
 
-    Prints `serving on HOST:PORT ...` on stderr when requests are answered.
+    Prints `serving on HOST:PORT ...` on stderr when requests are answered, and at the end what the
+    query cache did.
     """
     store = ModelStore(models)
-    server = ModelServer(store, host=host, port=port, users=users)
+    server = ModelServer(store, host=host, port=port, users=users, query_cache=query_cache)
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -111,6 +122,8 @@ def serve_until_signal(
         print(f"serving on {host}:{server.port}: {names}{also}", file=sys.stderr, flush=True)
         stop.wait()
         server.stop(drain_s)
+        if query_cache is not None:
+            print(f"query cache: {json.dumps(query_cache.counts())}", file=sys.stderr, flush=True)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

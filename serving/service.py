@@ -1,6 +1,6 @@
 """The gRPC services: what they check, in TF Serving's order and words."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -21,6 +21,7 @@ from serving.models import DEFAULT_SIGNATURE, LoadedModel, ModelStore
 from serving.tensors import from_proto, to_proto
 
 _SIGNATURE_DEF = "signature_def"
+Run = Callable[[LoadedModel, str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def answer(work: Callable[[Any], Any], request: Any, context: grpc.ServicerContext) -> Any:
@@ -44,10 +45,15 @@ def _effective_spec(model: LoadedModel, signature_name: str = "") -> model_pb2.M
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata; every other call is UNIMPLEMENTED."""
+    """Predict and GetModelMetadata; every other call is UNIMPLEMENTED.
 
-    def __init__(self, store: ModelStore) -> None:
-        self._store = store
+    Args:
+        store: the models.
+        run: runs a signature of a model for checked inputs, as `LoadedModel.run` does.
+    """
+
+    def __init__(self, store: ModelStore, run: Run = LoadedModel.run) -> None:
+        self._store, self._run = store, run
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Runs a signature."""
@@ -64,7 +70,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         signature = model.signature_def(name)
         inputs = checked_inputs(signature, request.inputs)
         wanted = checked_filter(signature, request.output_filter)
-        outputs = model.run(name, inputs)
+        outputs = self._run(model, name, inputs)
         response = predict_pb2.PredictResponse(model_spec=_effective_spec(model, name))
         for alias in wanted:
             response.outputs[alias].CopyFrom(to_proto(outputs[alias]))

@@ -1,5 +1,6 @@
 """`tfrs-sage serve` as a process: ready line, a retrieval model, SIGTERM, bad usage."""
 
+import json
 import re
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from serving.client import PredictClient, UserClient
-from tests.export.toy import IDS, VECTORS, KeywordTower
+from tests.export.toy import IDS, TEXTS, VECTORS, KeywordTower, save_tower
 from tests.serving.toys import HalfPlus
 from tests.serving.user_run import make_user_run
 from tests.users.planted import LIKED, NOW
@@ -48,23 +49,30 @@ def _ready(process: subprocess.Popen) -> tuple[str, str]:
 
 def test_a_run_folder_is_served_until_sigterm(tmp_path) -> None:
     root = tmp_path / "saved_models"
-    export_retrieval(KeywordTower(tmp_path), VECTORS, IDS, root, check=False)
+    export_retrieval(KeywordTower(tmp_path), VECTORS, IDS, root, TEXTS, check=False)
     HalfPlus(2.0).save(root / "half" / "7")
-    process = _start("--dir", str(tmp_path), "--port", "0", "--json")
+    save_tower(KeywordTower(tmp_path), root / "tower" / "1")
+    process = _start("--dir", str(tmp_path), "--port", "0", "--json", "--query_cache_size", "1")
     try:
         address, models = _ready(process)
         assert address.startswith("127.0.0.1:")
-        assert models == "half [7], retrieval [1]"
+        assert models == "half [7], retrieval [1], tower [1]"
         with PredictClient(address, timeout_s=TIMEOUT_S) as client:
             answer = client.predict("retrieval", {"query": ["red sofa"], "k": np.int32(2)})
             assert answer["product_id"].tolist() == [[b"red sofa", b"red chair"]]
             assert answer["score"].tolist() == [[6, 4]]
             assert client.predict("half", {"x": np.float32([4])})["y"].tolist() == [4]
             assert client.status("half") == {7: "AVAILABLE"}
+            for _ in range(3):
+                answer = client.predict("tower", {"query": ["red"]})
+                assert answer["embedding"].tolist() == [[1, 0, 0, 0]]
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=TIMEOUT_S)
+        output, errors = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0
-        assert '"name": "half", "version": 7' in output
+        result = json.loads(output)
+        assert {"name": "half", "version": 7} in result["served"]
+        assert result["query_cache"]["hits"] == 2
+        assert 'query cache: {"kind": "memory", "hits": 2' in errors
     finally:
         process.kill()
         process.wait()
@@ -96,6 +104,7 @@ def test_a_run_with_users_answers_for_them(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
+        (["--model_base_path", "a", "--query_cache_size", "1", "--query_cache", "x"], "Leave one"),
         ([], "either --dir or --model_base_path. Received: neither"),
         (["--dir", "a", "--model_base_path", "b"], "Received: both"),
         (["--model_base_path", "a", "--users"], "--users or --store without --dir"),

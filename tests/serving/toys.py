@@ -4,6 +4,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tests.export.toy import IDS, VECTORS, KeywordTower
+
 
 class HalfPlus(tf.Module):
     """y = x / 2 + addend, and some signatures that exercise the server."""
@@ -46,3 +48,49 @@ class HalfPlus(tf.Module):
             ),
         }
         tf.saved_model.save(self, str(folder), signatures=signatures)
+
+
+class TextSearch(tf.Module):
+    """A query tower, and a search by it that can also be done in two steps.
+
+    Args:
+        folder: for the tower's vocabulary.
+        scale: of the embeddings, so that versions differ.
+    """
+
+    def __init__(self, folder: Path, scale: float = 1.0) -> None:
+        super().__init__()
+        self.tower = KeywordTower(folder)
+        self.vectors = tf.Variable(VECTORS)
+        self.ids = tf.Variable([one.encode() for one in IDS])
+        self.scale = scale
+
+    def embed(self, query):
+        return {"embedding": tf.ensure_shape(self.scale * self.tower(query), [None, 4])}
+
+    def recommend(self, embedding, weight, k):
+        scores = tf.einsum("nmd,cd->nmc", embedding * weight[:, :, tf.newaxis], self.vectors)
+        top = tf.math.top_k(tf.reduce_max(scores, axis=1), k)
+        return {"product_id": tf.gather(self.ids, top.indices), "score": top.values}
+
+    def search(self, query, k):
+        embedding = self.embed(query)["embedding"][:, tf.newaxis]
+        return self.recommend(embedding, tf.ones_like(embedding[:, :, 0]), k)
+
+    def save(self, folder: Path) -> Path:
+        query = tf.TensorSpec([None], tf.string, "query")
+        k = tf.TensorSpec([], tf.int32, "k")
+        embedding = tf.TensorSpec([None, None, 4], tf.float32, "embedding")
+        weight = tf.TensorSpec([None, None], tf.float32, "weight")
+        search = tf.function(self.search).get_concrete_function(query=query, k=k)
+        signatures = {
+            "serving_default": search,
+            "search": search,
+            "embed": tf.function(self.embed).get_concrete_function(query=query),
+            "recommend": tf.function(self.recommend).get_concrete_function(
+                embedding=embedding, weight=weight, k=k
+            ),
+        }
+        options = tf.saved_model.SaveOptions(namespace_whitelist=["TFText"])
+        tf.saved_model.save(self, str(folder), signatures=signatures, options=options)
+        return folder

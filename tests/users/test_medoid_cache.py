@@ -5,18 +5,11 @@ import threading
 import numpy as np
 import pytest
 
+from tests.users.clock import Clock
 from tfrs_sage.errors import InputError
 from tfrs_sage.users.medoid_cache import CacheKey, MedoidCache, RankedRows
 
 ONE = 8 * 100 + 600  # bytes of a list of 100 items
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def ranked(first: int = 0, size: int = 100) -> RankedRows:

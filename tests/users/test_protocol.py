@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from tfrs_sage.evaluation.lists import similar_shares
 from tfrs_sage.users import Actions, ClusterConfig, retrieval
 from tfrs_sage.users.alternatives import Queries, methods
 from tfrs_sage.users.protocol import (
@@ -10,7 +11,6 @@ from tfrs_sage.users.protocol import (
     UserSplit,
     evaluate_methods,
     ranking_scores,
-    similar_shares,
     split_user,
     summary,
 )

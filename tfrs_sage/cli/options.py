@@ -23,6 +23,14 @@ SavedModelsOption = Annotated[
     Path | None,
     typer.Option("--saved-models", help="Folder of the exported models [RUN/saved_models]."),
 ]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="Where the users are kept: sqlite:///PATH or redis://HOST "
+        "[sqlite:///RUN/users/store.sqlite].",
+    ),
+]
 BeamOption = Annotated[
     list[str] | None,
     typer.Option("--beam", help="One option of Beam, e.g. --beam=--runner=FlinkRunner."),

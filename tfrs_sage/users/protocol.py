@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfrs_sage.evaluation.intervals import bootstrap_interval
+from tfrs_sage.evaluation.lists import similar_shares
 from tfrs_sage.users.alternatives import Past, Queries, UserMethod, Vectors, unit
 from tfrs_sage.users.clusters import SECONDS_PER_DAY, Actions
 from tfrs_sage.users.config import ClusterConfig
@@ -121,14 +122,6 @@ def evaluate_methods(
         name: {metric: np.concatenate(parts or [np.zeros(0)]) for metric, parts in found.items()}
         for name, found in columns.items()
     }
-
-
-def similar_shares(retrieved: Vectors, future: Vectors, similar: float) -> tuple[float, float]:
-    """Relevance and recall of one user, from unit vectors `[r, d]` and `[f, d]`."""
-    if not len(retrieved):
-        return 0.0, 0.0
-    near = retrieved @ future.T >= similar
-    return float(near.any(axis=1).mean()), float(near.any(axis=0).mean())
 
 
 def ranking_scores(queries: Queries, random: Vectors, future: Vectors) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tfrs_sage.errors import InputError
+from tfrs_sage.redis_client import connect
 from tfrs_sage.users.store import Change, StoredUser, UserStore, chunks
 
 # Version 1 of what is kept: other versions have other keys.
@@ -36,20 +37,11 @@ class RedisStore(UserStore):
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            import redis
-        except ImportError as error:
-            raise ImportError(
-                "The Redis store needs the Redis client. Found: none. "
-                "pip install 'tfrs-sage[redis]'."
-            ) from error
-        self.outages = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
-        # The client is safe for threads and for forked processes: its pool is by process.
-        self._redis: Any = redis.Redis.from_url(url)
+        self._redis, self.outages, refused = connect(url)
         self._swap: Any = self._redis.register_script(_SWAP)
         try:
             self._redis.ping()
-        except redis.exceptions.RedisError as error:
+        except refused as error:
             raise InputError(
                 f"A Redis server must answer at the store's address. Found: {error}. Start it, "
                 "or use sqlite:///path."

@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from tfrs_sage.errors import InputError
+from tfrs_sage.redis_client import SCHEMES
 from tfrs_sage.users.clusters import Cluster, UserClusters
 
 USERS_AT_ONCE = 500  # users of a batch that are written together: a lock of some milliseconds
@@ -250,7 +251,7 @@ def open_store(url: str) -> UserStore:
         from tfrs_sage.users.sqlite_store import SqliteStore
 
         return SqliteStore(rest[1:])
-    if kind in ("redis", "rediss", "unix") and rest:
+    if kind in SCHEMES and rest:
         from tfrs_sage.users.redis_store import RedisStore
 
         return RedisStore(url)
