@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BASE = ("artefacts", "errors", "settings", "types")
+BASE = ("artefacts", "errors", "lru_cache", "redis_client", "settings", "types")
 ROOMS = (
     "schema",
     "datasets",

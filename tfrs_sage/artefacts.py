@@ -26,6 +26,20 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def model_fingerprint(model_dir: str | Path) -> str:
+    """16 hex digits over a SavedModel's files: graph, variables, assets.
+
+    The manifest (which may hold times and versions) and TensorFlow's own `fingerprint.pb`
+    (which holds a random id) are left out.
+    """
+    folder = Path(model_dir)
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if path.name not in (MANIFEST, "fingerprint.pb"):
+            digest.update(f"{path.relative_to(folder)}\0{file_sha256(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` beside `path`, then renames: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 KEYWORDS = ("red", "green", "blue", "sofa")
+TEXTS = ("Red sofa", "green", "BLUE blue sofa")
 
 
 class KeywordTower(tf.Module):
@@ -34,7 +35,8 @@ class KeywordTower(tf.Module):
 
     def __call__(self, query):
         words = tf.strings.split(tf_text.case_fold_utf8(query))
-        return tf.reduce_sum(tf.gather(self.axes, self.table.lookup(words)), axis=1)
+        axes = tf.convert_to_tensor(self.axes)
+        return tf.reduce_sum(tf.gather(axes, self.table.lookup(words)), axis=1)
 
 
 def save_tower(tower: KeywordTower, folder: Path) -> Path:
@@ -51,3 +53,16 @@ VECTORS = np.array(
     [[4, 0, 0, 0], [0, 4, 0, 0], [0, 0, 4, 0], [0, 0, 0, 4], [3, 0, 0, 3], [1, 0, 0, 0]],
     dtype=np.float32,
 )
+
+
+def clustered(count: int, seed: int = 0, dimension: int = 4) -> np.ndarray:
+    """float32 `[count, dimension]` of length 1, as all embeddings of the towers are."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).normal(size=(20, dimension))
+    vectors = centres[rng.integers(20, size=count)] + 0.3 * rng.normal(size=(count, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("f4")
+
+
+def ids_of(answer) -> list[list[str]]:
+    """The product ids of an answer as text."""
+    return [[i.decode() for i in row] for row in answer["product_id"].numpy()]

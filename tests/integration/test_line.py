@@ -94,6 +94,30 @@ def test_raw_features_and_records_give_the_same_embedding(trained) -> None:
     )
 
 
+def test_a_smaller_query_tower_is_exported_when_recall_holds(trained, capsys) -> None:
+    folder, _ = trained
+    models = folder / "saved_models"
+    before = {path: path.stat().st_mtime_ns for path in models.glob("*/*")}
+    export = ["export", f"--dir={folder}", "--json"]
+    assert main([*export, "--query-weights=int8", "--recall-loss=1"]) == 0
+    exported = json.loads(capsys.readouterr().out)
+    manifest = json.loads((models / "query_tower" / "2" / "manifest.json").read_text())
+    assert exported["query_tower"].endswith("query_tower/2")
+    assert exported["retrieval"].endswith("retrieval/2")
+    assert exported["product_tower"].endswith("product_tower/1")
+    assert manifest["weights"] == "int8"
+    recall = manifest["recall"]
+    assert recall["cosine_mean"] > 0.99 and recall["index_size"] > 0
+    assert 0 <= recall["recall@10"] <= 1
+    found = {}
+    for version in ("1", "2"):
+        tower = tf.saved_model.load(str(models / "query_tower" / version))
+        answer = tower.signatures["serving_default"](query=tf.constant(["red sofa"]))
+        found[version] = answer["embedding"].numpy()[0]
+    assert 0.99 < found["1"] @ found["2"] < 1 - 1e-7
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 def test_serve_answers_the_stubs_of_tensorflow_serving(trained, capsys) -> None:
     folder, _ = trained
     assert main(["query", "red sofa", f"--dir={folder}", "-k", "3", "--json"]) == 0

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfrs_sage.cli.options import BeamOption, DirOption
+from tfrs_sage.cli.options import BeamOption, DirOption, StoreOption
 from tfrs_sage.cli.output import JsonOption, emit
 from tfrs_sage.errors import InputError
 
@@ -36,12 +36,7 @@ def cluster_users(
             "--as-of", help="Leave out later actions; ISO 8601 [the newest action that is taken]."
         ),
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            "--store", help="sqlite:///PATH or redis://HOST [sqlite:///RUN/users/store.sqlite]."
-        ),
-    ] = None,
+    store: StoreOption = None,
     attributed: Annotated[
         bool,
         typer.Option("--attributed", help="Also take rows of other query types with a user_id."),

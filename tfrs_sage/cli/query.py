@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfrs_sage.cli.options import DirOption
+from tfrs_sage.cli.options import DirOption, StoreOption
 from tfrs_sage.cli.output import JsonOption, emit
 
 
@@ -31,9 +31,10 @@ def ask(run: Any, text: str | None, product: str | None, k: int) -> list[dict[st
     import tensorflow_text  # noqa: F401  (registers the ops of the query tower)
 
     from tfrs_sage.errors import InputError
-    from tfrs_sage.export.savedmodel import latest_version
+    from tfrs_sage.export.savedmodel import latest_version, run_source
 
-    model = tf.saved_model.load(str(latest_version(run.root, "retrieval")))
+    own = run_source(run.path)
+    model = tf.saved_model.load(str(latest_version(run.root, "retrieval", own)))
     limit = tf.constant(k, tf.int32)
     if product is None:
         found = model.signatures["search"](query=tf.constant([text]), k=limit)
@@ -185,12 +186,7 @@ def query(
         int | None,
         typer.Option("--seed", min=0, help="Of the draw of a user's medoids [another each time]."),
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            "--store", help="Where the users are kept [sqlite:///RUN/users/store.sqlite]."
-        ),
-    ] = None,
+    store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Search a run's products by text, find those like one of them, or those for a user."""

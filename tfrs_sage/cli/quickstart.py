@@ -13,7 +13,7 @@ EXAMPLES = 4
 def example_queries(run_dir: Path) -> list[str]:
     """Some test queries of the run, spread over their alphabet."""
     from tfrs_sage.artefacts import read_manifest
-    from tfrs_sage.report.evaluate_run import read_pairs
+    from tfrs_sage.training.input_pipeline import read_pairs
 
     tasks = read_manifest(run_dir / "examples")["tasks"]
     searched = [n for n in sorted(tasks) if n.startswith("search/product") and tasks[n].get("test")]

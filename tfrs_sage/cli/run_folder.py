@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfrs_sage.artefacts import fingerprint, write_json
+from tfrs_sage.artefacts import MANIFEST, fingerprint, write_json
 from tfrs_sage.errors import InputError
 from tfrs_sage.training.config import (
     RunConfig,
@@ -64,15 +64,19 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         save_config(self.config, self.path / "config.yaml")
 
-    def change(self, settings: Sequence[str]) -> None:
-        """Changes `key=value` settings of the run's own configuration, for good."""
+    def changed(self, settings: Sequence[str]) -> RunConfig:
+        """The run's own configuration with `key=value` settings changed."""
         from tfrs_sage.index.prefix import check_prefix
 
+        config = load_config("base", self.path / "config.yaml", settings)
+        if config.index.prefix is not None:
+            check_prefix(config.index.prefix, config.embedding_dim)
+        return config
+
+    def change(self, settings: Sequence[str]) -> None:
+        """Changes `key=value` settings of the run's own configuration, for good."""
         if settings:
-            config = load_config("base", self.path / "config.yaml", settings)
-            if config.index.prefix is not None:
-                check_prefix(config.index.prefix, config.embedding_dim)
-            self.config = config
+            self.config = self.changed(settings)
             self.save()
 
     def inputs(self, step: str) -> str:
@@ -93,6 +97,7 @@ class RunFolder:
         if self.input is None:
             return None
         files = [path for paths in table_files(self.input).values() for path in paths]
+        files += [f"{folder}/{MANIFEST}" for folder in self.config.preprocess.enrichments]
         return [
             (path, os.path.getsize(path), os.path.getmtime(path)) if os.path.exists(path) else path
             for path in sorted(files)
@@ -110,10 +115,26 @@ class RunFolder:
         }[step]
         return any(folder.glob(pattern))
 
+    def is_done(self, step: str) -> bool:
+        """Whether the step was last done with these inputs, and what it made is there."""
+        done = read_state(self.path)["done"].get(step)
+        return done == self.inputs(step) and self.has_output(step)
+
+    def index_input(self) -> tuple[Any, Any, Any]:
+        """Ids and vectors of the products, and the text queries' or None, as they are searched."""
+        from tfrs_sage.index import cut_to_prefix, read_embeddings
+
+        prefix = self.config.index.prefix
+        ids, vectors = read_embeddings(self.path / "embeddings" / "product")
+        queries = None
+        if (self.path / "embeddings" / "query" / MANIFEST).is_file():
+            queries = cut_to_prefix(read_embeddings(self.path / "embeddings" / "query")[1], prefix)
+        return ids, cut_to_prefix(vectors, prefix), queries
+
     def do(self, step: str, skip_done: bool = False) -> dict[str, Any] | None:
         """Does one step and notes it; None where it was done already and `skip_done`."""
-        state, inputs = read_state(self.path), self.inputs(step)
-        if skip_done and state["done"].get(step) == inputs and self.has_output(step):
+        inputs = self.inputs(step)
+        if skip_done and self.is_done(step):
             logger.info("%s: done already, with the same inputs and configuration", step)
             return None
         logger.info("%s: begins", step)
@@ -169,12 +190,27 @@ def _embed(run: RunFolder) -> dict[str, Any]:
 
 
 def _index(run: RunFolder) -> dict[str, Any]:
-    from tfrs_sage.index import build_index, cut_to_prefix, read_embeddings
+    from tfrs_sage.index import build_index
+    from tfrs_sage.index.embeddings import read_attributes
 
-    ids, vectors = read_embeddings(run.path / "embeddings" / "product")
     settings = run.config.index
-    searched = cut_to_prefix(vectors, settings.prefix)
-    index = build_index(searched, ids, settings.kind, settings.recall_target)
+    ids, vectors, queries = run.index_input()
+    attributes = None
+    if settings.attributes:
+        if run.input is None:
+            raise InputError(
+                "index.attributes are read from the run's tables. Received: a run without any. "
+                "Make the run with --input, or leave index.attributes empty."
+            )
+        attributes = read_attributes(run.input, "products", settings.attributes, ids)
+    index = build_index(
+        vectors,
+        ids,
+        settings.kind,
+        settings.recall_target,
+        attributes=attributes,
+        queries=queries,
+    )
     index.report["prefix"] = settings.prefix
     index.save(run.path / "index" / "product")
     return index.manifest()
@@ -183,21 +219,33 @@ def _index(run: RunFolder) -> dict[str, Any]:
 def _retrieval(run: RunFolder) -> dict[str, Any]:
     from tfrs_sage.export.retrieval import export_retrieval
     from tfrs_sage.export.retrieval_scann import export_retrieval_scann
-    from tfrs_sage.export.savedmodel import LoadedQueryTower, latest_version
-    from tfrs_sage.index.embeddings import read_embeddings
+    from tfrs_sage.export.savedmodel import LoadedQueryTower, latest_version, run_source
+    from tfrs_sage.export.warmup import catalogue_records, query_texts
+    from tfrs_sage.index import load_index, read_embeddings
 
     if not (run.root / "query_tower").is_dir():
         logger.warning("the retrieval models take texts: without a text query there is none")
         return {}
     ids, vectors = read_embeddings(run.path / "embeddings" / "product")
-    tower = LoadedQueryTower(latest_version(run.root, "query_tower"))
+    source, settings = run_source(run.path), run.config.index
+    tower = LoadedQueryTower(latest_version(run.root, "query_tower", source))
     names = [str(one) for one in ids]
-    target, prefix = run.config.index.recall_target, run.config.index.prefix
-    exported = {"retrieval": str(export_retrieval(tower, vectors, names, run.root, prefix=prefix))}
-    if run.config.index.kind == "scann":
-        path = export_retrieval_scann(
-            tower, vectors, names, run.root, recall_target=target, prefix=prefix
-        )
+    queries = [text.decode() for text in query_texts(catalogue_records(run.path, "query"))]
+    shared: dict[str, Any] = {
+        "recall_target": settings.recall_target,
+        "prefix": settings.prefix,
+        "manifest": source,
+    }
+    scann = settings.kind == "scann"
+    # The run's own index is taken where it is one for stock ops; else one is built by size.
+    own = None if scann or not run.is_done("index") else load_index(run.path / "index" / "product")
+    kind = "auto" if scann else settings.kind
+    path = export_retrieval(
+        tower, vectors, names, run.root, queries, kind=kind, index=own, **shared
+    )
+    exported = {"retrieval": str(path)}
+    if scann:
+        path = export_retrieval_scann(tower, vectors, names, run.root, queries, **shared)
         exported["retrieval_scann"] = str(path)
     return exported
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tfrs_sage.cli.options import StoreOption
 from tfrs_sage.cli.output import JsonOption, emit
 from tfrs_sage.errors import InputError
 
@@ -47,12 +48,26 @@ def serve(
             "has been run].",
         ),
     ] = None,
-    store: Annotated[
+    store: StoreOption = None,
+    query_cache_size: Annotated[
+        int,
+        typer.Option(
+            "--query_cache_size",
+            min=0,
+            help="MiB of memory for embeddings of texts; 0: every text is embedded anew.",
+        ),
+    ] = 0,
+    query_cache: Annotated[
         str | None,
         typer.Option(
-            "--store", help="Where the users are kept [sqlite:///RUN/users/store.sqlite]."
+            "--query_cache",
+            help="redis://HOST:PORT/DB in place of memory, for several servers to share.",
         ),
     ] = None,
+    query_cache_ttl: Annotated[
+        float,
+        typer.Option("--query_cache_ttl", help="Seconds after which a text is embedded again."),
+    ] = 30 * 86_400.0,
     as_json: JsonOption = False,
 ) -> None:
     """Serve exported models over TF Serving's gRPC API until SIGTERM or Ctrl-C.
@@ -73,8 +88,10 @@ def serve(
     # another: ten times the time, measured. Heeded because NumPy is not loaded yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from serving.models import load_all, load_latest, register_custom_ops
+    from serving.query_cache import open_query_cache
     from serving.server import serve_until_signal
 
+    cache = open_query_cache(query_cache, query_cache_size, query_cache_ttl)
     register_custom_ops()
     if dir is not None:
         from tfrs_sage.cli.run_folder import read_state
@@ -83,8 +100,12 @@ def serve(
     else:
         assert model_base_path is not None
         models = [load_latest(model_name, model_base_path)]
-    serve_until_signal(
-        models, host=host, port=port, users=user_service(dir, users, store) if dir else None
-    )
-    served = [{"name": model.name, "version": model.version} for model in models]
-    emit({"served": served}, as_json, "stopped")
+    service = user_service(dir, users, store) if dir else None
+    serve_until_signal(models, host=host, port=port, users=service, query_cache=cache)
+    result: dict[str, Any] = {
+        "served": [{"name": model.name, "version": model.version} for model in models]
+    }
+    if cache is not None:
+        result["query_cache"] = cache.counts()
+        cache.close()
+    emit(result, as_json, "stopped")

@@ -1,28 +1,57 @@
-"""Which ops a SavedModel uses, and which of them stock TF Serving lacks."""
+"""Whether a SavedModel runs on stock TF Serving: its ops, and what they reach for."""
 
 import functools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version as package_version
 from pathlib import Path
 
-from tensorflow.core.protobuf import saved_model_pb2
+from tfrs_sage.export.graph import list_ops, saver_functions
 
-from tfrs_sage.errors import InputError
-
-STOCK = "TF Serving 2.20 (core TensorFlow and TF Text)"
-# Registered in every TensorFlow, but their kernels call back into Python, which a server
-# has not.
+# TF Serving of a version links the core ops of the TensorFlow of that version, TF Text's and the
+# inference ops of Decision Forests (model_servers/BUILD, SUPPORTED_TENSORFLOW_OPS). The last are
+# counted as missing: this package has no use for them and no list of them.
+STOCK = (
+    f"TF Serving {'.'.join(package_version('tensorflow').split('.')[:2])} "
+    "(core TensorFlow and TF Text)"
+)
+# Registered in every Python TensorFlow, but their kernels call back into Python, or are linked
+# into the Python package alone.
 PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+# Ops that read or write files by name, and ops that open connections, without "Experimental"
+# before and "V2" after. A table's asset file is none of these files: it lies in the SavedModel. Nor
+# are the variables, which SaveV2 and RestoreV2 handle in the saver's own functions.
+FILE_OPS = frozenset(
+    [
+        *("ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "TextLineReader"),
+        *("FixedLengthRecordReader", "TFRecordReader", "LMDBReader", "RecordInput"),
+        *("TextLineDataset", "FixedLengthRecordDataset", "TFRecordDataset", "CSVDataset"),
+        *("SqlDataset", "LMDBDataset", "CacheDataset", "SaveDataset", "LoadDataset"),
+        *("SnapshotDataset", "SnapshotDatasetReader", "SnapshotChunkDataset"),
+        *("ListSnapshotChunksDataset", "MatchingFilesDataset", "DatasetToTFRecord"),
+        *("Save", "SaveSlices", "Restore", "RestoreSlice", "MergeV2Checkpoints"),
+        *("LoadAndRemapMatrix", "GenerateVocabRemapping", "ImmutableConst", "DumpTensor"),
+        *("CreateSummaryFileWriter", "CreateSummaryDbWriter", "CalibrationStatisticsSaver"),
+    ]
+)
+NETWORK_OPS = frozenset(
+    [
+        *("DataServiceDataset", "RegisterDataset", "DistributedSave", "RpcServer", "RpcClient"),
+        *("DebugIdentity", "DebugNanCount", "DebugNumericSummary"),
+    ]
+)
 
 _ASK = """
-import json, sys
+import json
 import tensorflow, tensorflow_text
-from tensorflow.python.framework import op_def_registry
-names = json.load(sys.stdin)
-print("\\n" + json.dumps([n for n in names if op_def_registry.get(n) is None]))
+from tensorflow.core.framework import op_def_pb2
+from tensorflow.python.client import pywrap_tf_session as session
+ops = op_def_pb2.OpList.FromString(session.TF_GetBuffer(session.TF_GetAllOpList()))
+print("\\n" + json.dumps([op.name for op in ops.op]))
 """
 
 
@@ -31,85 +60,81 @@ class OpReport:
     """Ops of an export.
 
     Attributes:
+        folder: the version's folder.
         ops: every op name with the graph functions that use it ("" is the main graph).
         missing: the op names that a stock server lacks.
+        outside: the op names that reach for files or the network, whether a server has them or
+            not: what they find is not what the export was checked with.
     """
 
     folder: Path
     ops: dict[str, tuple[str, ...]]
     missing: tuple[str, ...]
+    outside: tuple[str, ...]
 
     @property
-    def loads_on_stock_server(self) -> bool:
-        return not self.missing
+    def fits_stock_server(self) -> bool:
+        return not self.missing and not self.outside
 
     def explain(self) -> str:
-        """One sentence for a person, with the way out where ops are missing."""
-        if not self.missing:
-            return f"{self.folder}: all {len(self.ops)} ops are in {STOCK}."
-        fix = (
-            "Serve it with `tfrs-sage serve`, or export `retrieval`, which needs no such op."
-            if any(op.startswith("Scann>") for op in self.missing)
-            else "Replace them with TensorFlow's own ops, or serve it with `tfrs-sage serve`."
-        )
-        where = {op: next((f for f in self.ops[op] if f), "main graph") for op in self.missing}
-        named = ", ".join(f"{op} (in {function})" for op, function in where.items())
-        return f"{self.folder}: {STOCK} lacks {named}. {fix}"
+        """What a person should know, with the way out for every op that does not fit."""
+        had = len(self.ops) - len(self.missing)
+        told = [f"{self.folder}: {STOCK} has {had} of its {len(self.ops)} ops."]
+        told += [f"It lacks {op} (in {self._where(op)}). {_way_out(op)}" for op in self.missing]
+        told += [
+            f"{op} (in {self._where(op)}) reaches for the server's "
+            f"{'files' if _family(op) in FILE_OPS else 'network'}. Load what it needs before the "
+            "export, into variables or assets."
+            for op in self.outside
+        ]
+        return "\n".join(told)
+
+    def _where(self, op: str) -> str:
+        return next((function for function in self.ops[op] if function), "the main graph")
 
 
-def list_ops(folder: str | Path) -> dict[str, tuple[str, ...]]:
-    """Every op of a SavedModel with the functions that use it, by op name.
+def _way_out(op: str) -> str:
+    if op.startswith("Scann>"):
+        return "Serve it with `tfrs-sage serve`, or serve `retrieval`, which needs no such op."
+    if op in PYTHON_OPS:
+        return "It calls Python, which no server runs: write it in TensorFlow's own ops."
+    return "Write it in TensorFlow's own ops, or serve it with `tfrs-sage serve`."
 
-    Calls of the graph's own functions are not ops and are left out.
+
+def _family(op: str) -> str:
+    return re.sub(r"^Experimental|V\d+$", "", op)
+
+
+def check_ops(folder: str | Path) -> OpReport:
+    """Holds a SavedModel's ops against what a stock server has.
 
     Raises:
         InputError: there is no `saved_model.pb` in `folder`.
     """
-    path = Path(folder) / "saved_model.pb"
-    if not path.is_file():
-        raise InputError(
-            f"{folder} must be the version folder of a SavedModel. Found: no saved_model.pb."
-        )
-    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    used: dict[str, set[str]] = {}
-    own: set[str] = set()
-    for meta_graph in model.meta_graphs:
-        graph = meta_graph.graph_def
-        own.update(function.signature.name for function in graph.library.function)
-        for node in graph.node:
-            used.setdefault(node.op, set()).add("")
-        for function in graph.library.function:
-            for node in function.node_def:
-                used.setdefault(node.op, set()).add(function.signature.name)
-    return {op: tuple(sorted(used[op])) for op in sorted(used) if op not in own}
-
-
-def check_ops(folder: str | Path) -> OpReport:
-    """Holds a SavedModel's ops against what a stock server has."""
     ops = list_ops(folder)
-    return OpReport(Path(folder), ops, missing_ops(ops))
+    saver = saver_functions(folder)
+    outside = sorted(
+        op
+        for op, functions in ops.items()
+        if _family(op) in NETWORK_OPS
+        or (_family(op) in FILE_OPS and not saver.issuperset(functions))
+    )
+    return OpReport(Path(folder), ops, missing_ops(ops), tuple(outside))
 
 
 def missing_ops(names: Iterable[str]) -> tuple[str, ...]:
     """Those of the op names that stock TF Serving lacks, in ascending order."""
-    names = sorted(set(names))
-    unregistered = _unregistered(tuple(names))
-    return tuple(n for n in names if n in PYTHON_OPS or n in unregistered)
+    return tuple(sorted(set(names) - (_registered_ops() - PYTHON_OPS)))
 
 
-@functools.lru_cache(maxsize=32)
-def _unregistered(names: tuple[str, ...]) -> frozenset[str]:
-    """Names that a process with TensorFlow and TF Text alone does not know.
+@functools.cache
+def _registered_ops() -> frozenset[str]:
+    """The ops that a process with TensorFlow and TF Text alone knows.
 
     A fresh process is asked: this one may have imported libraries with further ops.
     """
     done = subprocess.run(
-        [sys.executable, "-c", _ASK],
-        input=json.dumps(names),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        [sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=300, check=False
     )
     if done.returncode != 0:
         raise RuntimeError(

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrs_sage.export.retrieval import Retrieval, exact_top_k, retrieval_module, save_checked
+from tfrs_sage.export.graph_searchers import NO_ROW, ApproximateGraphSearcher, exact_nearest
+from tfrs_sage.export.retrieval import save_retrieval
+from tfrs_sage.export.retrieval_module import retrieval_module
+from tfrs_sage.index.checks import as_ids, as_vectors
 from tfrs_sage.index.prefix import cut_to_prefix
 from tfrs_sage.index.recall import Measurement, RecallMeter, Search, held_out_queries
 from tfrs_sage.index.scann_index import (
@@ -27,15 +30,24 @@ from tfrs_sage.types import Tensor
 NAMESPACE = "Scann"
 
 
-class ScannRetrieval(Retrieval):
-    """`Retrieval` whose nearest neighbours are ScaNN's; `tune` chooses its parameters."""
+class ScannGraphSearcher(ApproximateGraphSearcher):
+    """ScaNN's searcher; `tune` chooses its parameters.
+
+    Args:
+        vectors: float32 `[N, dimension]`.
+
+    Raises:
+        ImportError: ScaNN is not installed.
+    """
 
     parameters: ScannParameters
 
-    def _keep_candidates(self, vectors: np.ndarray) -> None:
+    def __init__(self, vectors: np.ndarray) -> None:
+        super().__init__(name="scann")
         import_scann()  # the helpful error
         from scann.scann_ops.py import scann_ops
 
+        self.count, self.dimension = (int(size) for size in vectors.shape)
         self._ops = scann_ops
         # The largest setting shapes the searcher; what is searched is decided per call.
         self.parameters = candidate_parameters(*vectors.shape)[-1]
@@ -57,11 +69,10 @@ class ScannRetrieval(Retrieval):
     def _search_with(self, parameters: ScannParameters) -> Search:
         """A numpy search at `parameters`, for the recall measurement."""
         self.parameters = parameters
-        nearest = tf.function(self._nearest)
+        compiled = tf.function(self.search)
 
         def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-            none = tf.fill([len(queries)], -1)
-            rows, scores = nearest(tf.constant(queries), none, tf.constant(k))
+            rows, scores = compiled(tf.constant(queries), tf.constant(k))
             return rows.numpy().astype(np.int64), scores.numpy()
 
         return search
@@ -71,15 +82,10 @@ class ScannRetrieval(Retrieval):
         """float32 `[N, d]`: ScaNN keeps the vectors for its exact rescoring already."""
         return tf.ensure_shape(self.scann_state.dataset, [None, self.dimension])
 
-    def _nearest(self, queries: Tensor, excluded: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and scores `[n, k]`; one more is fetched where a row is to be left out."""
-        most = tf.minimum(k + 1, self._count())
-        rows, scores = self._scann(queries, most)  # [n, k + 1]
-        scores = tf.where(rows == excluded[:, tf.newaxis], -np.inf, scores)
-        top = tf.math.top_k(scores, k)
-        return tf.gather(rows, top.indices, batch_dims=1), top.values
+    def vectors_of(self, rows: Tensor) -> Tensor:
+        return tf.gather(self.candidates, rows)
 
-    def _scann(self, queries: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def search(self, queries: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         state = self.scann_state
         handle = self._ops.tensors_to_scann(
             state.dataset,
@@ -94,7 +100,7 @@ class ScannRetrieval(Retrieval):
             shared_name=self._shared_name,
         )
         factor = self.parameters.reorder_factor
-        reordered = tf.minimum(k * factor, self._count()) if factor else -1
+        reordered = tf.minimum(k * factor, self.count) if factor else -1
         leaves = self.parameters.num_leaves_to_search or -1
         rows, scores = self._ops.ScannSearcher(handle).search_batched_parallel(
             queries, k, reordered, leaves
@@ -118,43 +124,14 @@ class ScannRetrieval(Retrieval):
         self, queries: Tensor, rows: Tensor, scores: Tensor, short: Tensor, k: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The answers with those of the `short` queries replaced by exact ones."""
-        exact_rows, exact_scores = self._exact(tf.boolean_mask(queries, short), k)
+        asked = tf.boolean_mask(queries, short)
+        none = tf.fill([tf.shape(asked)[0]], NO_ROW)
+        exact_rows, exact_scores = exact_nearest(self.candidates, asked, none, k)
         places = tf.where(short)
         return (
             tf.tensor_scatter_nd_update(rows, places, exact_rows),
             tf.tensor_scatter_nd_update(scores, places, exact_scores),
         )
-
-    def _exact(self, queries: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        num_queries = tf.shape(queries)[0]
-        return exact_top_k(
-            lambda chunk: tf.matmul(queries, chunk, transpose_b=True),
-            self.candidates,
-            num_queries,
-            tf.fill([num_queries], -1),
-            k,
-        )
-
-    def _best_of(self, scaled: Tensor, padding: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """The best of m vectors: the k best of each, duplicates merged into the better one.
-
-        The k best of the maxima are among the k best of each vector, so nothing is lost.
-        """
-        shape = tf.shape(scaled)
-        flat = tf.reshape(scaled, [-1, self.dimension])  # [n * m, d]
-        rows, scores = self._nearest(flat, tf.fill([shape[0] * shape[1]], -1), k)
-        scores = tf.reshape(scores, [shape[0], shape[1], k])
-        scores = tf.where(padding[:, :, tf.newaxis], -np.inf, scores)
-        scores = tf.reshape(scores, [shape[0], shape[1] * k])
-        rows = tf.reshape(rows, [shape[0], shape[1] * k])
-        # Best first, then by row: of equal rows the first one is the better one.
-        order = tf.argsort(scores, direction="DESCENDING", stable=True)
-        rows, scores = tf.gather(rows, order, batch_dims=1), tf.gather(scores, order, batch_dims=1)
-        order = tf.argsort(rows, stable=True)
-        rows, scores = tf.gather(rows, order, batch_dims=1), tf.gather(scores, order, batch_dims=1)
-        repeated = tf.pad(rows[:, 1:] == rows[:, :-1], [[0, 0], [1, 0]])
-        top = tf.math.top_k(tf.where(repeated, -np.inf, scores), k)
-        return tf.gather(rows, top.indices, batch_dims=1), top.values
 
 
 def export_retrieval_scann(
@@ -162,12 +139,12 @@ def export_retrieval_scann(
     vectors: Any,
     ids: Sequence[Any],
     root: str | Path,
+    queries: Sequence[str],
     *,
     name: str = "retrieval_scann",
     recall_target: float = 0.95,
     prefix: int | None = None,
     manifest: Mapping[str, Any] | None = None,
-    probe_queries: Sequence[str] = (),
     check: bool = True,
 ) -> Path:
     """As `export.retrieval.export_retrieval`, on ScaNN's ops.
@@ -182,14 +159,27 @@ def export_retrieval_scann(
         InputError: bad vectors, ids or prefix, widths that differ, a recall that is not reached.
         RuntimeError: the reloaded model answers otherwise than the one in memory.
     """
-    with retrieval_module(query_tower, vectors, ids, ScannRetrieval, prefix) as module:
-        found = module.tune(cut_to_prefix(vectors, prefix), recall_target)
-        content = {
-            "recall_target": recall_target,
-            **found.to_json(),
-            "parameters": asdict(module.parameters),
-            **(manifest or {}),
-        }
-        return save_checked(
-            module, vectors, ids, root, name, content, probe_queries, (NAMESPACE,), check
+    whole = as_vectors(vectors)
+    names = [str(i) for i in as_ids(ids, len(whole))]
+    searched = cut_to_prefix(whole, prefix)
+    searcher = ScannGraphSearcher(searched)
+    found = searcher.tune(searched, recall_target)
+    index = {
+        "kind": "scann",
+        "recall_target": recall_target,
+        **found.to_json(),
+        "parameters": asdict(searcher.parameters),
+    }
+    content = {"index": index, **(manifest or {})}
+    with retrieval_module(query_tower, searcher, names, whole.shape[1]) as module:
+        return save_retrieval(
+            module,
+            whole,
+            names,
+            root,
+            name,
+            queries,
+            content,
+            namespaces=(NAMESPACE,),
+            check=check,
         )

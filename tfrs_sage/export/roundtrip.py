@@ -4,6 +4,7 @@ Run as a program this file is that fresh process: it imports TensorFlow, TensorF
 what it is told to, nothing of this package, just as a stranger's server would.
 """
 
+import os
 import pickle
 import subprocess
 import sys
@@ -14,29 +15,38 @@ from pathlib import Path
 import numpy as np
 
 Values = Mapping[str, np.ndarray]
-_TIMEOUT_S = 600
+Requests = Sequence[tuple[str, Values]]  # signature, inputs
+_TIMEOUT_S = 1800
 
 
 def ask_fresh_process(
-    folder: str | Path, requests: Mapping[str, Values], *, imports: Sequence[str] = ()
-) -> dict[str, dict[str, np.ndarray]]:
-    """Answers of a SavedModel loaded by a new Python process.
+    questions: Mapping[str, Requests],
+    *,
+    imports: Sequence[str] = (),
+    python: str = sys.executable,
+) -> dict[str, list[dict[str, np.ndarray]]]:
+    """Answers of SavedModels that a new Python process loads.
 
     Args:
-        folder: the version's folder.
-        requests: input arrays by signature name.
+        questions: by version folder, the requests to it.
         imports: modules to import before loading, e.g. `("scann",)`; `tensorflow_text` is
             always imported.
+        python: the interpreter; one of another environment needs TensorFlow and TF Text alone.
+
+    Returns:
+        By folder, the outputs for each request, in its order.
 
     Raises:
         RuntimeError: the process failed; its last lines of stderr are in the text.
     """
     with tempfile.TemporaryDirectory() as scratch:
         question, answer = Path(scratch) / "question", Path(scratch) / "answer"
-        question.write_bytes(pickle.dumps((str(folder), list(imports), dict(requests))))
+        plain = {str(key): [(s, dict(i)) for s, i in value] for key, value in questions.items()}
+        question.write_bytes(pickle.dumps((plain, list(imports))))
         # -P: the script's own folder, which is this package, is not put on the path.
         done = subprocess.run(
-            [sys.executable, "-P", __file__, str(question), str(answer)],
+            [python, "-P", __file__, str(question), str(answer)],
+            env=strangers_environment(),
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_S,
@@ -44,46 +54,48 @@ def ask_fresh_process(
         )
         if done.returncode != 0:
             raise RuntimeError(
-                f"{folder} must load and answer in a fresh process. Found: exit status "
+                f"{', '.join(plain)} must load and answer in a fresh process. Found: exit status "
                 f"{done.returncode}\n{done.stderr[-2000:]}"
             )
-        answers: dict[str, dict[str, np.ndarray]] = pickle.loads(answer.read_bytes())
+        answers: dict[str, list[dict[str, np.ndarray]]] = pickle.loads(answer.read_bytes())
     return answers
 
 
-def check_roundtrip(
+def strangers_environment() -> dict[str, str]:
+    """This process's variables without the one that this package sets: Keras 2 as `tf.keras`."""
+    return {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+
+
+def compare(
     folder: str | Path,
-    requests: Mapping[str, Values],
-    expected: Mapping[str, Values],
-    *,
-    imports: Sequence[str] = (),
+    requests: Requests,
+    found: Sequence[Values],
+    expected: Sequence[Values],
     tolerance: float = 1e-5,
 ) -> None:
-    """Refuses an export whose answers differ from `expected`.
+    """Refuses answers that differ from the `expected` ones.
 
     Numbers may differ by `tolerance`; ids must be the same, except among results whose
     scores are equal within it.
 
     Raises:
-        RuntimeError: it does not load, or answers otherwise: the signature, the output and
-            the first difference are named.
+        RuntimeError: the signature, the output and the first difference are named.
     """
-    answers = ask_fresh_process(folder, requests, imports=imports)
-    for signature, outputs in expected.items():
+    for (signature, _), answer, outputs in zip(requests, found, expected, strict=True):
         for output, values in outputs.items():
-            found = answers[signature].get(output)
+            given = answer.get(output)
             where = f"{folder}: signature {signature!r}, output {output!r}"
-            if found is None or found.shape != values.shape:
-                shape = None if found is None else found.shape
+            if given is None or given.shape != values.shape:
+                shape = None if given is None else given.shape
                 raise RuntimeError(
                     f"{where} must have shape {values.shape} after reloading. Found: {shape}."
                 )
-            wrong = _differing(found, values, answers[signature], outputs, tolerance)
+            wrong = _differing(given, values, answer, outputs, tolerance)
             if wrong.any():
                 at = tuple(int(i) for i in np.argwhere(wrong)[0])
                 raise RuntimeError(
-                    f"{where} must be the same after reloading. Found: {found[at]!r} in place "
-                    f"of {values[at]!r} at {at}."
+                    f"{where} must be the same after reloading. Found: {given.item(*at)!r} in "
+                    f"place of {values.item(*at)!r} at {at}."
                 )
 
 
@@ -109,24 +121,23 @@ def _differing(
 
 
 def _answer(question: str, answer: str) -> None:
-    """The fresh process: loads the model, calls its signatures, writes what they return."""
+    """The fresh process: loads the models, calls their signatures, writes what they return."""
     import importlib
 
     import tensorflow as tf
 
-    folder, imports, requests = pickle.loads(Path(question).read_bytes())
+    questions, imports = pickle.loads(Path(question).read_bytes())
     for name in ["tensorflow_text", *imports]:
         importlib.import_module(name)
-    model = tf.saved_model.load(folder)
-    answers = {
-        signature: {
-            output: value.numpy()
-            for output, value in model.signatures[signature](
+    answers: dict[str, list[dict[str, np.ndarray]]] = {}
+    for folder, requests in questions.items():
+        model = tf.saved_model.load(folder)
+        answers[folder] = []
+        for signature, inputs in requests:
+            outputs = model.signatures[signature](
                 **{key: tf.constant(array) for key, array in inputs.items()}
-            ).items()
-        }
-        for signature, inputs in requests.items()
-    }
+            )
+            answers[folder].append({output: value.numpy() for output, value in outputs.items()})
     Path(answer).write_bytes(pickle.dumps(answers))
 
 

@@ -1,20 +1,18 @@
-"""Writes SavedModels as versions: `<root>/<name>/<version>/`, whole or not at all."""
+"""Finds exported versions: `<root>/<name>/<version>/`, a run's own or the newest of all."""
 
 import re
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version as package_version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from tfrs_sage.artefacts import MANIFEST, whole_folder, write_json
+from tfrs_sage.artefacts import MANIFEST, read_manifest
 from tfrs_sage.errors import InputError
+from tfrs_sage.training.checkpoints import latest_checkpoint
 from tfrs_sage.types import Tensor
 
 _INTEGER = re.compile(r"^[0-9]+$")
-# Those whose versions decide whether an export can be loaded elsewhere.
-_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "tfrs-sage")
 
 
 def versions(base: str | Path) -> list[int]:
@@ -25,8 +23,36 @@ def versions(base: str | Path) -> list[int]:
     return sorted(int(p.name) for p in base.iterdir() if p.is_dir() and _INTEGER.match(p.name))
 
 
-def latest_version(root: str | Path, name: str) -> Path:
+def run_source(run_dir: Path) -> dict[str, str]:
+    """What the exports of a run have in their manifests, and those of no other training.
+
+    Several runs may export into one folder, by turns. A run then reads its own newest version
+    (`latest_version`), not the newest of all. Empty for a folder without a checkpoint.
+    """
+    newest = latest_checkpoint(Path(run_dir) / "checkpoints")
+    return {} if newest is None else {"fingerprint": read_manifest(newest)["fingerprint"]}
+
+
+def newest_version(root: str | Path, name: str, source: Mapping[str, Any]) -> Path | None:
+    """The newest version of a model whose manifest has all of `source`; None for none."""
+    base = Path(root) / name
+    for number in reversed(versions(base)):
+        folder = _folder(base, number)
+        if not source:
+            return folder
+        if (folder / MANIFEST).is_file() and source.items() <= read_manifest(folder).items():
+            return folder
+    return None
+
+
+def latest_version(root: str | Path, name: str, source: Mapping[str, Any] | None = None) -> Path:
     """The folder of the newest version of the model `name`.
+
+    Args:
+        root: folder of all models.
+        name: the model's name.
+        source: manifest fields that the version must have, such as `run_source`; None for the
+            newest version of any run.
 
     Raises:
         InputError: there is none.
@@ -38,50 +64,19 @@ def latest_version(root: str | Path, name: str) -> Path:
             f"{base} must hold a version folder with a whole number as its name. Found: none. "
             f"Export the model {name!r} first."
         )
-    return next(p for p in base.iterdir() if _INTEGER.match(p.name) and int(p.name) == found[-1])
+    folder = newest_version(root, name, source or {})
+    if folder is None:
+        wanted = ", ".join(f"{key} {value}" for key, value in (source or {}).items())
+        raise InputError(
+            f"{base} must hold a version of this run ({wanted}). Found: versions {found}, all of "
+            f"another run or an earlier training. Export the model {name!r} of this run."
+        )
+    return folder
 
 
-def save_version(
-    module: Any,
-    signatures: Mapping[str, Any],
-    root: str | Path,
-    name: str,
-    manifest: Mapping[str, Any],
-    *,
-    namespaces: Sequence[str] = (),
-) -> Path:
-    """Saves `module` as the next version of the model `name`.
-
-    The folder is written beside under a name that is no number, which TF Serving does not
-    look at, then renamed: a server that polls never sees half a version.
-
-    Args:
-        module: tf.Module that tracks everything that the signatures use.
-        signatures: concrete functions by signature name.
-        root: folder of all models.
-        name: the model's name, as clients ask for it.
-        manifest: what to keep in the version's `manifest.json`; versions of the packages
-            and the signature names are added.
-        namespaces: op namespaces beyond TensorFlow's that the graph may use, e.g.
-            `("Scann",)`; TF Text's is always allowed.
-
-    Returns:
-        The new version's folder.
-    """
-    base = Path(root) / name
-    target = base / str(max(versions(base), default=0) + 1)
-    options = tf.saved_model.SaveOptions(namespace_whitelist=["TFText", *namespaces])
-    with whole_folder(target) as beside:
-        tf.saved_model.save(module, str(beside), signatures=dict(signatures), options=options)
-        content = {
-            "model": name,
-            "version": int(target.name),
-            "signatures": sorted(signatures),
-            "versions": {package: package_version(package) for package in _PACKAGES},
-            **manifest,
-        }
-        write_json(beside / MANIFEST, content)
-    return target
+def _folder(base: Path, number: int) -> Path:
+    """The folder of a version; its name may have leading zeros."""
+    return next(p for p in base.iterdir() if _INTEGER.match(p.name) and int(p.name) == number)
 
 
 class LoadedQueryTower(tf.Module):

@@ -1,5 +1,6 @@
 """The towers as SavedModels that take raw features: texts as strings, images as vectors."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,47 +9,18 @@ import tensorflow as tf
 
 from tfrs_sage.artefacts import read_manifest
 from tfrs_sage.errors import InputError
-from tfrs_sage.export.savedmodel import latest_version, save_version, versions
-from tfrs_sage.schema.features import ENTITY_TEXTS, IMAGE_DIM, IMAGES, MAX_IMAGES
+from tfrs_sage.export.query_tower import query_export, untracked
+from tfrs_sage.export.save import Export, save_versions
+from tfrs_sage.export.savedmodel import newest_version
+from tfrs_sage.export.stored_weights import WeightFormat
+from tfrs_sage.export.warmup import catalogue_records, entity_tower_requests
+from tfrs_sage.export.weight_check import RECALL_LOSS
+from tfrs_sage.schema.features import IMAGE_DIM, IMAGES, MAX_IMAGES
 from tfrs_sage.towers.features import parse_records
 from tfrs_sage.training.assemble import Assembly, assemble
 from tfrs_sage.training.checkpoints import latest_checkpoint, restore_checkpoint
 from tfrs_sage.training.config import RunConfig
 from tfrs_sage.types import Tensor
-
-
-class ExportedQueryTower(tf.Module):
-    """string `[n]` -> float32 `[n, d]`, its tokenizer inside.
-
-    Callable, so that it can be part of a retrieval export.
-    """
-
-    def __init__(self, assembly: Assembly) -> None:
-        super().__init__(name="query_tower")
-        self.tower = assembly.model.towers["query"]
-        self.features = assembly.features["query"]
-        # What a SavedModel must carry is found through attributes of modules.
-        self.tokenizer = self.features.tokenizer.tokenizer
-        self.kept = [variable.value for variable in self.tower.variables]
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="query")])
-    def __call__(self, query: Tensor) -> Tensor:
-        return self.tower(self.features({"text": query}), training=False)
-
-    def signatures(self) -> dict[str, Any]:
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="query")])
-        def serving_default(query: Tensor) -> Mapping[str, Tensor]:
-            return {"embedding": self(query)}
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
-        def serving_tf_example(examples: Tensor) -> Mapping[str, Tensor]:
-            fields = {"text": tf.io.FixedLenFeature([], tf.string, "")}
-            return {"embedding": self(tf.io.parse_example(examples, fields)["text"])}
-
-        return {
-            "serving_default": serving_default.get_concrete_function(),
-            "serving_tf_example": serving_tf_example.get_concrete_function(),
-        }
 
 
 class ExportedEntityTower(tf.Module):
@@ -62,20 +34,21 @@ class ExportedEntityTower(tf.Module):
     def __init__(self, assembly: Assembly, entity: str) -> None:
         super().__init__(name=f"{entity}_tower")
         self.entity = entity
-        self.tower = assembly.model.towers[entity]
+        tower = assembly.model.towers[entity]
+        self.embedding_dim = tower.embedding_dim
+        self.encode, self.kept = untracked(tower)
         self.features = assembly.features[entity]
         self.spec = assembly.specs[entity]
         self.vocabulary = self.features.vocabulary
-        if self.features.title_tokenizer is not None:
-            self.tokenizer = self.features.title_tokenizer.tokenizer
-        self.kept = [variable.value for variable in self.tower.variables]
+        if self.features.title_features is not None:
+            self.tokenizer = self.features.title_features.tokenizer.tokenizer
 
     def embed(self, raw: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        embedding = self.tower(self.features(raw), training=False)
-        return {"embedding": tf.ensure_shape(embedding, [None, self.tower.embedding_dim])}
+        embedding = self.encode(self.features(raw))
+        return {"embedding": tf.ensure_shape(embedding, [None, self.embedding_dim])}
 
     def signatures(self) -> dict[str, Any]:
-        texts = ENTITY_TEXTS[self.entity]
+        texts = self.spec.raw_texts
         specs = {name: tf.TensorSpec([None], tf.string, name=name) for name in texts}
         specs[IMAGES] = tf.TensorSpec([None, MAX_IMAGES, IMAGE_DIM], tf.float32, name=IMAGES)
         specs["num_images"] = tf.TensorSpec([None], tf.int32, name="num_images")
@@ -103,18 +76,31 @@ class ExportedEntityTower(tf.Module):
         }
 
 
-def export_towers(run_dir: Path, config: RunConfig, root: Path) -> dict[str, Path]:
+def export_towers(
+    run_dir: Path,
+    config: RunConfig,
+    root: Path,
+    query_weights: WeightFormat | None = None,
+    recall_loss: float = RECALL_LOSS,
+) -> dict[str, Path]:
     """Exports `query_tower`, `product_tower` and `pin_tower`, those that the model has.
 
-    A tower whose newest version is of the same checkpoint and training is not written again.
+    A tower that has a version of the same checkpoint and training is not written again.
 
     Args:
         run_dir: a trained run.
         config: its configuration.
         root: the folder of all models.
+        query_weights: how the query tower's weights are kept; None for float32, or for what the
+            newest version of this checkpoint has.
+        recall_loss: the most of Recall@10 that smaller weights may lose; more is an error.
 
     Returns:
         The version folder of each tower by its model name.
+
+    Raises:
+        InputError: no checkpoint; smaller weights where recall cannot be measured.
+        RuntimeError: an export that embeds otherwise, or loses more than `recall_loss`.
     """
     newest = latest_checkpoint(run_dir / "checkpoints")
     if newest is None:
@@ -122,36 +108,41 @@ def export_towers(run_dir: Path, config: RunConfig, root: Path) -> dict[str, Pat
     names = {"query": "query_tower", "product": "product_tower", "pin": "pin_tower"}
     source = {"checkpoint": newest.name, "fingerprint": read_manifest(newest)["fingerprint"]}
     specs = read_manifest(run_dir / "examples")["entities"]
-    assembly = None
-    exported = {}
+    exported: dict[str, Path] = {}
     for entity, name in names.items():
-        if versions(root / name):
-            latest = latest_version(root, name)
-            if source.items() <= read_manifest(latest).items():
-                exported[name] = latest
-                continue
-        if entity not in specs:
+        done = newest_version(root, name, source)
+        if done is None or (entity == "query" and query_weights not in (None, _weights_of(done))):
             continue
-        if assembly is None:
-            assembly = assemble(run_dir, config)
-            restore_checkpoint(newest, assembly.model)
+        exported[name] = done
+    missing = [entity for entity in names if names[entity] not in exported and entity in specs]
+    if not missing:
+        return exported
+    assembly = assemble(run_dir, config)
+    restore_checkpoint(newest, assembly.model)
+    new: list[Export] = []
+    for entity in missing:
         if entity not in assembly.model.towers:
             continue
-        module = (
-            ExportedQueryTower(assembly)
-            if entity == "query"
-            else ExportedEntityTower(assembly, entity)
-        )
-        exported[name] = save_version(
-            module,
-            module.signatures(),
-            root,
-            name,
-            {
-                **source,
-                "dimension": config.embedding_dim,
-                "entity": specs[entity],
-                "config": config.model_dump(mode="json"),
-            },
-        )
-    return exported
+        if entity == "query":
+            weights = query_weights or "float32"
+            product_tower = exported.get("product_tower")
+            one = query_export(assembly, run_dir, weights, product_tower, recall_loss)
+        else:
+            module = ExportedEntityTower(assembly, entity)
+            warmup = entity_tower_requests(catalogue_records(run_dir, entity), module.spec)
+            one = Export(names[entity], module, module.signatures(), warmup)
+        manifest = {
+            **source,
+            "dimension": config.embedding_dim,
+            "entity": specs[entity],
+            "config": config.model_dump(mode="json"),
+            **one.manifest,
+        }
+        new.append(dataclasses.replace(one, manifest=manifest))
+    return exported | save_versions(new, root)
+
+
+def _weights_of(folder: Path) -> str:
+    """The format of an exported query tower's weights."""
+    weights: str = read_manifest(folder).get("weights", "float32")
+    return weights

@@ -1,0 +1,1 @@
+"""Configuration files for stock TF Serving, and the check that they fit the exported models."""
