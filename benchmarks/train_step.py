@@ -7,8 +7,8 @@ turn, so that noise of the machine meets both. Examples are pairs. The batches a
 (`step/batches.py`), the same on both sides; products have 4 images and up to 5 texts. The query
 encoder of `paper` is downloaded in use; here it is DistilBERT's shape with random weights.
 
-The peer (`step/twin.py`) is the same model and loss in PyTorch: `make_torch` puts a PyTorch into
-build/bench-torch the first time, from wherever pip is set to look (a CPU build is enough).
+The peer (`step/twin.py`) is the same model and loss in PyTorch, which is put into build/bench-torch
+the first time, from wherever pip is set to look (a CPU build is enough).
 Its OpenMP threads wait passively: spinning ones lose most where other processes run too.
 
 `equality`: both sides from the same weights, without dropout, over the same batches. The losses
@@ -20,13 +20,12 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 from typing import Any
 
+from step.environment import make_environment
 from step.protocol import Side, running
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,18 +39,6 @@ TABLES = ("token_embedding/embeddings", "hash_embedding/table", "hash_embedding/
 # Size: pairs a step; random negatives as in the preset, `paper`'s as a multiple of the pairs.
 DEFAULT_SIZES = ("tiny:256", "tiny:1024", "base:256", "base:1024")  # `paper:256`: minutes more
 RANDOM_NEGATIVES = {"tiny": lambda pairs: 256, "base": lambda pairs: 64, "paper": lambda p: 4 * p}
-
-
-def make_torch(folder: Path) -> Path:
-    """The Python of an environment with PyTorch; made where it is not there yet."""
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        print(f"installing {TORCH} into {folder}", file=sys.stderr)
-        venv.create(folder, clear=True, with_pip=True)
-        command = [str(python), "-m", "pip", "install", "-q", TORCH, "numpy"]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        (folder / "ready").touch()
-    return python
 
 
 def start(size: str, pairs: int, torch: Path, **changes: Any) -> tuple[Side, Side]:
@@ -166,7 +153,7 @@ def main() -> None:
     parser.add_argument("--torch-dir", type=Path, default=ROOT / "build" / "bench-torch")
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    torch = make_torch(options.torch_dir)
+    torch = make_environment(options.torch_dir, [TORCH, "numpy"])
     result: dict[str, Any] = {
         "benchmark": "train_step",
         "threads": THREADS,

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.training.small_run import config, small_run
 from tfrs_sage.training.checkpoints import latest_checkpoint
+from tfrs_sage.training.config import save_config
 from tfrs_sage.training.curves import read_curves
 
 pytestmark = pytest.mark.integration
@@ -70,10 +72,10 @@ def folders(preprocessed, tmp_path):
     return {name: tmp_path / name for name in names}
 
 
-def assert_equal(folder, reference) -> None:
+def assert_equal(folder, reference, *others) -> None:
     (values, curves), (expected, expected_curves) = trained(folder), trained(reference)
     for line, wanted in zip(curves, expected_curves, strict=True):
-        for key in ("loss", "gradient_norm", "search/product/click/loss"):
+        for key in ("loss", "gradient_norm", "search/product/click/loss", *others):
             assert line[key] == pytest.approx(wanted[key], rel=1e-4), (key, wanted["step"])
     assert values.keys() == expected.keys()
     for name, value in expected.items():
@@ -99,3 +101,21 @@ def test_two_devices_and_two_workers_train_as_one(folders) -> None:
     summaries = [finish(process) for process in processes]
     assert [summary["steps"] for summary in summaries] == [one["steps"]] * 2
     assert_equal(folders["workers"], folders["one"])
+
+
+def test_a_compatibility_task_of_unequal_parts_trains_as_one(tmp_path) -> None:
+    """A quarter of the products have the vector: a replica's rows are seldom as many."""
+    tasks = {"search/product/click": {"batch_size": 16}, "pin/product/save": {"batch_size": 8}}
+    settings = [
+        "training.tasks=null",
+        f"training.tasks={json.dumps(tasks)}",
+        "training.compatibility={product: [graph_embedding]}",
+        "loss.reduction=mean",
+    ]
+    for name in ("one", "mirrored"):
+        shutil.copytree(small_run(), tmp_path / name)
+        save_config(config(), tmp_path / name / "config.yaml")
+    finish(start(tmp_path / "one", "training.strategy=one", *settings))
+    finish(start(tmp_path / "mirrored", "training.strategy=mirrored", *settings, num_devices=2))
+    key = "search/product/click@graph_embedding"
+    assert_equal(tmp_path / "mirrored", tmp_path / "one", f"{key}/loss")

@@ -43,8 +43,16 @@ def ids(rng, rows):
     return tf.constant(rng.integers(0, 10, rows), tf.int64)
 
 
+def fixed(rng, rows):
+    """Vectors of a column, narrower than the towers' embeddings; some rows have none."""
+    vectors = rng.normal(size=(rows, DIM // 2))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    present = rng.random(rows) < 0.7
+    return {"old_embedding": {"vectors": tf.constant(vectors, tf.float32), "present": present}}
+
+
 def make_batch(seed=0):
-    rng = np.random.default_rng(seed)
+    rng, others = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     return {
         "pairs": {
             CLICK: {
@@ -54,6 +62,7 @@ def make_batch(seed=0):
                 "candidate_id": ids(rng, 7),
                 "negative": products(rng, 7),
                 "negative_id": tf.constant([20, -1, 21, 22, -1, 23, 24], tf.int64),
+                "fixed": fixed(others, 7),
             },
             SAVE: {
                 "query": products(rng, 4),
@@ -62,11 +71,13 @@ def make_batch(seed=0):
                 "candidate_id": ids(rng, 4),
             },
         },
-        "random": {"product": {"features": products(rng, 5), "id": ids(rng, 5)}},
+        "random": {
+            "product": {"features": products(rng, 5), "id": ids(rng, 5), "fixed": fixed(others, 5)}
+        },
     }
 
 
-def make_model(num_chunks=1, dropout=0.0, **loss):
+def make_model(num_chunks=1, dropout=0.0, compatibility=None, **loss):
     keras.utils.set_random_seed(3)
     config = QueryTowerConfig(
         num_layers=1, hidden_dim=16, intermediate_dim=16, num_heads=2, dropout=dropout
@@ -84,6 +95,7 @@ def make_model(num_chunks=1, dropout=0.0, **loss):
         LossConfig(sketch_width=256, **loss),
         {SAVE: 2.0},
         num_chunks,
+        compatibility,
     )
     model.build()
     model.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=False)
@@ -99,7 +111,17 @@ def gradients(model, batch):
 
 
 @pytest.mark.parametrize("num_chunks", [2, 3])
-@pytest.mark.parametrize("loss", [{}, {"prefix_weights": {4: 0.5, 16: 1.0}}])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {},
+        {
+            "prefix_weights": {4: 0.5, 16: 1.0},
+            "compatibility": {"product": ["old_embedding"]},
+            "reduction": "mean",
+        },
+    ],
+)
 def test_equal_to_the_gradient_of_the_whole_batch(num_chunks, loss) -> None:
     batch = make_batch()
     plain_model, chunked_model = make_model(**loss), make_model(num_chunks, **loss)

@@ -1,10 +1,12 @@
 """The query tower and its tokenizer: padding, groups by length, graph == tf.data."""
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrs_sage.errors import InputError
 from tfrs_sage.towers import QueryTokenizer, QueryTower, QueryTowerConfig, build_backbone
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "sofa", "lamp", "##s", "oak"]
@@ -54,6 +56,30 @@ def test_groups_by_length_change_nothing(tower, rows) -> None:
     expected = tower.encode(tokens["token_ids"], tokens["padding_mask"])
     np.testing.assert_allclose(tower(tokens, training=True), expected, atol=1e-5)
     np.testing.assert_allclose(tower(tokens), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_case_is_the_presets_and_form_and_space_are_ours(tmp_path, lowercase) -> None:
+    """Full-width letters and no-break spaces are plain ones; case stays where the preset keeps."""
+    pieces = [*PIECES, "Red", "sofa-bed", "ﬁr"]
+    tokenizer = keras_hub.tokenizers.DistilBertTokenizer(pieces, lowercase=lowercase)
+    build_backbone(config(), len(pieces)).save_to_preset(tmp_path)
+    tokenizer.save_to_preset(tmp_path)
+    texts = ["Red sofa", "Ｒｅｄ\u00a0ｓｏｆａ", "  Red\u3000\n sofa\t", "red sofa"]
+    tokens = QueryTokenizer(config(preset=str(tmp_path)))(tf.constant(texts))["token_ids"]
+    red = 5 if lowercase else pieces.index("Red")
+    np.testing.assert_array_equal(tokens, [[2, red, 6, 3]] * 3 + [[2, 5, 6, 3]])
+
+
+def test_without_a_head_the_embedding_is_the_pooled_state() -> None:
+    backbone = build_backbone(config(), len(PIECES))
+    tower = QueryTower(backbone, config(pooling="cls", head="none"), 16)
+    tokens = QueryTokenizer(config(), PIECES)(tf.constant(["red sofa"]))
+    state = np.asarray(backbone({**tokens})[:, 0])
+    np.testing.assert_allclose(tower(tokens), state / np.linalg.norm(state), atol=1e-5)
+    assert len(tower.trainable_variables) == len(backbone.trainable_variables)
+    with pytest.raises(InputError, match=r"embedding_dim 6, width 16\. Set embedding_dim to 16"):
+        QueryTower(backbone, config(head="none"), 6)
 
 
 def test_cls_pooling_reads_the_first_token() -> None:

@@ -22,6 +22,18 @@ def test_file_over_preset_and_settings_over_file(tmp_path) -> None:
     assert config.product_tower.hidden_dim == 64  # still the preset's
 
 
+def test_a_setting_of_one_section_changes_no_other(tmp_path) -> None:
+    """Also where both come from one object of a preset, or from a YAML alias."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("product_tower: &tower {head_dim: 48}\npin_tower: *tower\n")
+    for given in (None, file):
+        config = load_config("tiny", given, ["product_tower.head_dim=32"])
+        assert (config.product_tower.head_dim, config.pin_tower.head_dim) == (
+            32,
+            48 if given else 64,
+        )
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -34,6 +46,35 @@ def test_file_over_preset_and_settings_over_file(tmp_path) -> None:
 def test_wrong_settings_say_what_is_right(setting, message) -> None:
     with pytest.raises(InputError, match=message):
         load_config("tiny", None, [setting])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["product_tower.fusion=unified"],
+            r"product_tower\.fusion is 'unified', pin_tower\.fusion",
+        ),
+        (
+            ["product_tower.fusion=unified", "pin_tower.fusion=unified", "pin_tower.mlp_dims=[8]"],
+            r"must be equal: product_tower\.mlp_dims is \(1024, 1024\), pin_tower\.mlp_dims is",
+        ),
+        (["product_tower.item_tower=true"], "found it in product_tower with fusion 'transformer'"),
+        (
+            [
+                "product_tower.fusion=unified",
+                "pin_tower.fusion=unified",
+                "pin_tower.item_tower=true",
+            ],
+            "item_tower is of products.*set pin_tower.item_tower to false",
+        ),
+        (["training.compatibility={query: [a_embedding]}"], "'product' or 'pin'"),
+        (["query_tower.layer_rate_decay=1.5"], "less than or equal to 1"),
+    ],
+)
+def test_settings_that_contradict_each_other(settings, message) -> None:
+    with pytest.raises(InputError, match=message):
+        load_config("tiny", None, settings)
 
 
 def test_unknown_preset() -> None:

@@ -2,5 +2,6 @@
 
 from tfrs_sage.layers.feature_transformer import FeatureTransformer
 from tfrs_sage.layers.hash_embedding import HashEmbeddingBag
+from tfrs_sage.layers.shared_mlp import SharedMLP
 
-__all__ = ["FeatureTransformer", "HashEmbeddingBag"]
+__all__ = ["FeatureTransformer", "HashEmbeddingBag", "SharedMLP"]

@@ -128,6 +128,21 @@ class HashEmbeddingBag(keras.layers.Layer):
         self.norm.build((None, self.dim))
         self.built = True
 
+    def start_as_projection(self, weights: np.ndarray) -> None:
+        """Makes a bag, before it learns, a random projection of its weighted counts.
+
+        Importances become `weights` with random signs, rows of the table vectors of about length 1
+        in random directions: the dot product of two bags is then near that of the two vectors of
+        weighted counts, with an error of order 1 / sqrt(dim) of their lengths' product.
+
+        Args:
+            weights: float `[vocabulary_size]`, what an id is worth, e.g. its inverse frequency.
+        """
+        draw = np.random.default_rng(self.seed)
+        signs = draw.choice([-1.0, 1.0], size=(self.vocabulary_size, self.num_hashes))
+        self.importance.assign(signs * weights[:, None] / np.sqrt(self.num_hashes))
+        self.table.assign(draw.normal(0.0, self.dim**-0.5, size=(self.table_size, self.dim)))
+
     def call(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         tokens, flat_lengths = tf.reshape(tokens, [-1]), tf.reshape(lengths, [-1])  # [T], [R]
         bag_of_token = tf.repeat(tf.range(tf.size(flat_lengths)), flat_lengths)  # [T]

@@ -2,13 +2,19 @@
 
 from tfrs_sage.losses.config import LossConfig
 from tfrs_sage.losses.matryoshka import cut, weighted_widths
-from tfrs_sage.losses.replicas import gather_rows, num_replicas, update_everywhere
+from tfrs_sage.losses.replicas import (
+    gather_rows,
+    num_replicas,
+    sum_over_replicas,
+    update_everywhere,
+)
 from tfrs_sage.losses.sampled_softmax import (
     NEGATIVE_MODES,
     Negatives,
     OwnNegatives,
     false_negative_mask,
     log_q,
+    mean_of_rows,
     retrieval_losses,
     softmax_loss,
 )
@@ -24,9 +30,11 @@ __all__ = [
     "false_negative_mask",
     "gather_rows",
     "log_q",
+    "mean_of_rows",
     "num_replicas",
     "retrieval_losses",
     "softmax_loss",
+    "sum_over_replicas",
     "update_everywhere",
     "weighted_widths",
 ]

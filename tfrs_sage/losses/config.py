@@ -13,6 +13,11 @@ class LossConfig(Settings):
     mode: Literal["in_batch", "random", "mixed_sum", "mixed_concat"] = Field(
         "mixed_sum", description="which negatives, and whether in one softmax or two"
     )
+    reduction: Literal["sum", "mean"] = Field(
+        "sum",
+        description="over the tasks: 'sum' (ItemSage), or 'mean' over those that the batch has "
+        "pairs of (OmniSearchSage)",
+    )
     correct_positives: bool = Field(True, description="subtract log P(p|q) from the positive")
     correct_negatives: bool = Field(True, description="subtract log Q(n) from the negatives (logQ)")
     max_in_batch_negatives: int | None = Field(

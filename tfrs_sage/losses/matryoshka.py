@@ -36,9 +36,15 @@ def weighted_widths(
         candidate_dim: int, of the candidates': smaller where they come from a fixed tower.
 
     Returns:
-        By width, without those that are wider than the candidates.
+        By width, without those that are wider than the candidates. Candidates that are narrower
+        than the query always count as a whole, with weight 1 where the config names no such
+        width. Differs from the official code, which leaves them out then: but it is by their
+        whole width that an index of them is searched.
     """
     widest = min(query_dim, candidate_dim)
     if weights is None:
         return {widest: 1.0}
-    return {width: weight for width, weight in sorted(weights.items()) if width <= widest}
+    trained = {width: weight for width, weight in sorted(weights.items()) if width <= widest}
+    if candidate_dim < query_dim:
+        trained.setdefault(candidate_dim, 1.0)
+    return trained

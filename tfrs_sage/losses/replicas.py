@@ -27,6 +27,14 @@ def gather_rows(values: Tensor) -> Tensor:
     return tf.ensure_shape(gathered, [None, *values.shape[1:]])
 
 
+def sum_over_replicas(value: Tensor) -> Tensor:
+    """The sum of every replica's value, on all of them; the value itself without replicas."""
+    if num_replicas() == 1:
+        return value
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
+
+
 def update_everywhere(variable: Any, update: Callable[[Any, Any], Any], value: Any) -> None:
     """Runs `update(copy, value)` on each replica's copy of a variable.
 

@@ -92,6 +92,11 @@ def false_negative_mask(query_ids: Tensor, positive_ids: Tensor, negatives: Nega
     return mask
 
 
+def mean_of_rows(values: Tensor) -> Tensor:
+    """Mean of `[n]` values, 0 where there is none: a batch may lack a compatibility task."""
+    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.shape(values)[0], values.dtype))
+
+
 def softmax_loss(
     query: Tensor,
     positive: Tensor,
@@ -116,7 +121,7 @@ def softmax_loss(
         own: a further negative of each row, for that row alone.
 
     Returns:
-        float32 scalar.
+        float32 scalar; 0 where there is no row.
     """
     query, positive = tf.cast(query, tf.float32), tf.cast(positive, tf.float32)
     scale = tf.exp(tf.cast(log_scale, tf.float32))
@@ -136,7 +141,7 @@ def softmax_loss(
         logits = tf.concat([logits, hard[:, None]], axis=1)
     losses = tf.reduce_logsumexp(logits, axis=1) - positive_logits[:, 0]  # [B]
     if weights is None:
-        return tf.reduce_mean(losses)
+        return mean_of_rows(losses)
     weights = tf.cast(weights, tf.float32)
     return tf.reduce_sum(losses * weights) / tf.reduce_sum(tf.abs(weights))
 

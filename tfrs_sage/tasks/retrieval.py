@@ -1,5 +1,6 @@
 """Retrieval heads: TFRS tasks over the sampled softmax with its corrections."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfrs_sage.losses import (
     cut,
     false_negative_mask,
     gather_rows,
+    mean_of_rows,
     retrieval_losses,
     weighted_widths,
 )
@@ -52,7 +54,7 @@ class SampledSoftmaxRetrieval(tfrs.tasks.Retrieval):
     """
 
     def __init__(self, config: LossConfig, sketches: FrequencySketches, name: str) -> None:
-        super().__init__(name=name.replace("/", "_"))
+        super().__init__(name=layer_name(name))
         self._config = config
         self._sketches = sketches
 
@@ -144,6 +146,11 @@ class SampledSoftmaxRetrieval(tfrs.tasks.Retrieval):
         return Negatives(candidates, candidate_ids, query_ids, counts, total)
 
 
+def layer_name(task: str) -> str:
+    """The name of a task as TensorFlow takes it for a layer; an action may be any word."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", task)
+
+
 def pair_ids(query_ids: Tensor, candidate_ids: Tensor) -> Tensor:
     """int64 `[n]`, one key for each (query, candidate)."""
     return candidate_ids + PAIR_MULTIPLIER * query_ids
@@ -176,4 +183,4 @@ def in_batch_accuracy(
         query_ids[:, None] == query_ids[None, :]
     )
     best_negative = tf.reduce_max(tf.where(true, scores.dtype.min, scores), axis=1)
-    return tf.reduce_mean(tf.cast(tf.linalg.diag_part(scores) > best_negative, tf.float32))
+    return mean_of_rows(tf.cast(tf.linalg.diag_part(scores) > best_negative, tf.float32))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tfrs_sage.artefacts import MANIFEST
@@ -73,6 +74,40 @@ class NgramVocabulary(tf.Module):
             ),
         ]
         return _side_by_side(groups)
+
+
+def inverse_frequencies(folder: str | Path, num_texts: int) -> np.ndarray:
+    """What each id tells of a text that has it: `ln(1 + num_texts / count)`, 0 for id 0.
+
+    Args:
+        folder: of the vocabulary, with the counts that preprocess wrote.
+        num_texts: int, texts (or records) that were counted.
+
+    Returns:
+        float32 `[size]`, in the ids of `NgramVocabulary`.
+
+    Raises:
+        InputError: the folder has no counts, or not one for each token.
+    """
+    weights = [np.zeros(1)]
+    for kind in KINDS:
+        path, tokens = (
+            Path(folder) / f"{kind}.counts.txt",
+            read_tokens(Path(folder) / f"{kind}.txt"),
+        )
+        if not path.is_file():
+            raise InputError(
+                f"{folder} must hold how often each n-gram occurs. Found: no {path.name}. Run "
+                "preprocess again: an earlier version wrote none."
+            )
+        counts = np.array(path.read_text(encoding="ascii").split(), np.float64)
+        if len(counts) != len(tokens):
+            raise InputError(
+                f"{path} must have a count for each of the {len(tokens)} tokens. Found: "
+                f"{len(counts)}. Run preprocess again."
+            )
+        weights.append(np.log1p(num_texts / counts))
+    return np.concatenate(weights).astype(np.float32)
 
 
 def read_tokens(path: Path) -> list[str]:

@@ -14,6 +14,16 @@ from tfrs_sage.towers.normalise import l2_normalise
 from tfrs_sage.types import Tensor
 
 
+def nothing_to_embed(spec: EntitySpec) -> ValueError:
+    """The error of a tower whose entity has no feature that the settings take."""
+    return ValueError(
+        f"The {spec.entity} tower must have a feature to embed. Received: texts {spec.texts}, "
+        f"{spec.max_images} images, vectors {dict(spec.vectors)}, of which the config takes none. "
+        f"Fill a column of the {spec.entity}s table, or switch use_text, use_images or "
+        "use_vectors on."
+    )
+
+
 class EntityTower(keras.layers.Layer):
     """One embedding per product (or pin) from its images, texts and further vectors.
 
@@ -39,6 +49,7 @@ class EntityTower(keras.layers.Layer):
         text_lengths: int32 `[batch_size, num_texts]`, ids of each text; 0 is an absent text.
         images: float `[batch_size, num_slots, 256]`, any number of slots.
         num_images: int32 `[batch_size]`, slots in use.
+        text_bags: float `[batch_size, num_texts, text_dim]`, where the bag has run already.
         vectors: mapping of float `[batch_size, dim]` by column name.
         vector_present: mapping of bool `[batch_size]` by column name.
         title: mapping of `token_ids` and `padding_mask`, for the title encoder;
@@ -67,12 +78,7 @@ class EntityTower(keras.layers.Layer):
         self.takes_images = config.use_images and spec.max_images > 0
         self.vector_dims = dict(spec.vectors) if config.use_vectors else {}
         if not (self.takes_text or self.takes_images or self.vector_dims):
-            raise ValueError(
-                f"The {spec.entity} tower must have a feature to embed. Received: texts "
-                f"{spec.texts}, {spec.max_images} images, vectors {dict(spec.vectors)}, of which "
-                f"the config takes none. Fill a column of the {spec.entity}s table, or switch "
-                "use_text, use_images or use_vectors on."
-            )
+            raise nothing_to_embed(spec)
         # === Layers ===
         policy, width = self.dtype_policy, config.hidden_dim
         self.bag = bag if self.takes_text else None
@@ -140,8 +146,10 @@ class EntityTower(keras.layers.Layer):
             vectors.append(self.project_image(features["images"]))
             masks.append(tf.range(num_slots)[None, :] < features["num_images"][:, None])
         if self.takes_text:
-            assert self.bag is not None
-            bags = self.bag(features["text_tokens"], features["text_lengths"])  # [B, F, text_dim]
+            bags = features.get("text_bags")  # [B, F, text_dim]
+            if bags is None:
+                assert self.bag is not None
+                bags = self.bag(features["text_tokens"], features["text_lengths"])
             vectors.append(self.project_text(ops.cast(bags, self.compute_dtype)))
             masks.append(features["text_lengths"] > 0)
         for name in self.vector_dims:

@@ -1,11 +1,12 @@
 """From records, or raw features, to what the towers take: in tf.data and in exported graphs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from tfrs_sage.schema.features import ID, IMAGE_DIM, IMAGES, NGRAMS_SUFFIX, EntitySpec
+from tfrs_sage.towers.tokenizer import QueryTokenizer
 from tfrs_sage.types import Tensor
 
 FLOAT16_BYTES = 2
@@ -14,7 +15,6 @@ NGRAM_BYTES = 4
 _NUM_FINGERPRINTS = 2**63 - 1
 NO_ID = -1
 
-Tokenizer = Callable[[Tensor], Mapping[str, Tensor]]
 Vocabulary = Callable[[Tensor], tf.RaggedTensor]
 
 
@@ -86,24 +86,45 @@ def _decode_images(data: Tensor, max_images: int) -> dict[str, Tensor]:
     return {IMAGES: images[:, :slots], "num_images": num_images}
 
 
+class QueryFeatures:
+    """Raw texts -> what the query tower takes, whether they are queries or titles.
+
+    Args:
+        tokenizer: of the tower's encoder.
+        vocabulary: n-gram ids of strings; None where the tower takes none.
+    """
+
+    def __init__(self, tokenizer: QueryTokenizer, vocabulary: Vocabulary | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.vocabulary = vocabulary
+
+    def __call__(self, raw: Mapping[str, Tensor]) -> Mapping[str, Any]:
+        features = dict(self.tokenizer(raw["text"]))
+        if self.vocabulary is not None:
+            ids = self.vocabulary(raw["text"])  # ragged [n, None]
+            features["text_tokens"] = ids.values
+            features["text_lengths"] = tf.cast(ids.row_lengths(), tf.int32)[:, None]
+        return features
+
+
 class EntityFeatures:
     """Raw features of an entity -> what its tower takes.
 
     Args:
         spec: which features the entity has.
         vocabulary: n-gram ids of strings; None where the entity has no text.
-        title_tokenizer: where the tower also reads the title with the query tower's encoder.
+        title_features: where the tower also reads the title, as the query tower takes texts.
     """
 
     def __init__(
         self,
         spec: EntitySpec,
         vocabulary: Vocabulary | None,
-        title_tokenizer: Tokenizer | None = None,
+        title_features: QueryFeatures | None = None,
     ) -> None:
         self.spec = spec
         self.vocabulary = vocabulary
-        self.title_tokenizer = title_tokenizer
+        self.title_features = title_features
 
     def __call__(self, raw: Mapping[str, Tensor]) -> dict[str, Any]:
         """See `EntityTower` for the fields of the result, `parse_records` for those of `raw`."""
@@ -119,8 +140,8 @@ class EntityFeatures:
             names = self.spec.vectors
             features["vectors"] = {name: tf.cast(raw[name], tf.float32) for name in names}
             features["vector_present"] = {name: raw[f"{name}/present"] for name in names}
-        if self.title_tokenizer is not None:
-            features["title"] = self.title_tokenizer(raw["title"])
+        if self.title_features is not None:
+            features["title"] = self.title_features({"text": raw["title"]})
         return features
 
     def _look_up(self, raw: Mapping[str, Tensor], vocabulary: Vocabulary) -> dict[str, Tensor]:
@@ -133,14 +154,25 @@ class EntityFeatures:
         }
 
 
-class QueryFeatures:
-    """Raw query texts -> what the query tower takes."""
+def fixed_vectors(
+    raw: Mapping[str, Tensor], columns: Iterable[str]
+) -> dict[str, dict[str, Tensor]]:
+    """Vector columns as candidates of a compatibility task.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    Args:
+        raw: of `parse_records`.
+        columns: names of vector columns.
 
-    def __call__(self, raw: Mapping[str, Tensor]) -> Mapping[str, Any]:
-        return self.tokenizer(raw["text"])
+    Returns:
+        By column `vectors` float32 `[n, dim]`, L2-normalised, and `present` bool `[n]`.
+    """
+    return {
+        name: {
+            "vectors": tf.math.l2_normalize(tf.cast(raw[name], tf.float32), axis=1),
+            "present": raw[f"{name}/present"],
+        }
+        for name in columns
+    }
 
 
 def concatenate_features(parts: list[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -9,7 +9,11 @@ import keras_hub
 import tensorflow as tf
 from keras import ops
 
+from tfrs_sage.errors import InputError
+from tfrs_sage.layers import HashEmbeddingBag
+from tfrs_sage.towers.backbone import freeze, rate_factors
 from tfrs_sage.towers.config import QueryTowerConfig
+from tfrs_sage.towers.lexical import LexicalPart
 from tfrs_sage.towers.normalise import l2_normalise
 from tfrs_sage.types import Tensor
 
@@ -43,14 +47,21 @@ class QueryTower(keras.layers.Layer):
     OmniSearchSage (arXiv 2404.16260), section 3.2: a transformer encoder, its [CLS] state (or the
     mean over the tokens, which sentence encoders are trained for), a linear layer, L2.
 
+    Differs from the paper: the first blocks can be frozen, lower layers can learn more slowly
+    (`towers.backbone`), the linear layer can be left out, and the text's n-grams can give the last
+    components (`LexicalPart`).
+
     Args:
-        backbone: a keras-hub text backbone.
+        backbone: a keras-hub text backbone, which becomes the tower's own.
         config: settings.
         embedding_dim: int, width of the result.
+        bag: of the text's n-grams, where the config's `lexical_dim` asks for it.
 
     Call arguments: a mapping with
         token_ids: int32 `[batch_size, length]`, any length up to the config's.
         padding_mask: bool `[batch_size, length]`, True on tokens, False on padding.
+        text_tokens: int32 `[num_tokens]` and
+        text_lengths: int32 `[batch_size, 1]`, the n-gram ids, with a bag.
 
     Returns:
         float32 `[batch_size, embedding_dim]`, L2-normalised.
@@ -61,29 +72,63 @@ class QueryTower(keras.layers.Layer):
         backbone: keras.Model,
         config: QueryTowerConfig,
         embedding_dim: int,
+        bag: HashEmbeddingBag | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         # === Config ===
         self.config = config
         self.embedding_dim = embedding_dim
+        encoder_dim = embedding_dim - (0 if bag is None else bag.dim)
+        if encoder_dim < 1:
+            raise InputError(
+                "query_tower.lexical_dim must leave components of embedding_dim to the encoder. "
+                f"Found: {embedding_dim - encoder_dim} of {embedding_dim}."
+            )
         # === Layers ===
-        self.backbone = backbone
+        self.backbone = freeze(backbone, config.frozen_layers)
         for layer in backbone.layers:
             if layer.name == "pooled_dense":  # BERT's own pooler, which neither pooling reads
                 layer.trainable = False
-        # Orthogonal: what the pretrained encoder calls near stays near through the projection.
-        self.head = keras.layers.Dense(
-            embedding_dim, kernel_initializer="orthogonal", dtype="float32", name="head"
-        )
+        output = backbone.output
+        width = (output["sequence_output"] if isinstance(output, dict) else output).shape[-1]
+        self.head: keras.layers.Layer | None = None
+        if config.head == "linear":
+            # Orthogonal: what the pretrained encoder calls near stays near through the projection.
+            self.head = keras.layers.Dense(
+                encoder_dim, kernel_initializer="orthogonal", dtype="float32", name="head"
+            )
+            self.head.build((None, width))
+        elif width != encoder_dim:
+            lexical = embedding_dim - encoder_dim
+            raise InputError(
+                "query_tower.head=none needs embedding_dim to be the encoder's width plus "
+                f"lexical_dim. Found: {embedding_dim}, width {width}, lexical_dim {lexical}. Set "
+                f"embedding_dim to {width + lexical}, or query_tower.head to linear."
+            )
+        self.lexical: LexicalPart | None = None
+        if bag is not None:
+            self.lexical = LexicalPart(bag, config.lexical_share, name="lexical")
+            self.lexical.build((None, encoder_dim))
 
     def build(self, *shapes: Any, **named_shapes: Any) -> None:
-        output = self.backbone.output
-        tokens = output["sequence_output"] if isinstance(output, dict) else output
-        self.head.build((None, tokens.shape[-1]))
         self.built = True
 
+    def rate_factors(self) -> list[tuple[list[keras.Variable], float]]:
+        """The trainable weights by depth, and the factor of the tower's rate that each has."""
+        factors = rate_factors(self.backbone, self.config.layer_rate_decay)
+        if self.head is not None:
+            factors.append((list(self.head.trainable_variables), 1.0))
+        return factors
+
     def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        encoded = self.encoded(features, training)
+        if self.lexical is None:
+            return encoded
+        return self.lexical(encoded, features["text_tokens"], features["text_lengths"])
+
+    def encoded(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        """The encoder's part of the embeddings, float32 `[batch_size, encoder_dim]`."""
         token_ids, mask = features["token_ids"], features["padding_mask"]
         if training:
             return self.encode_by_length(token_ids, mask, training)
@@ -108,7 +153,7 @@ class QueryTower(keras.layers.Layer):
         return tf.gather(tf.concat(groups, axis=0), tf.argsort(order))
 
     def encode(self, token_ids: Tensor, mask: Tensor, training: bool = False) -> Tensor:
-        """Embeddings `[batch_size, embedding_dim]` of padded texts `[batch_size, length]`."""
+        """Embeddings `[batch_size, encoder_dim]` of padded texts `[batch_size, length]`."""
         inputs = {"token_ids": token_ids, "padding_mask": mask}
         if any(tensor.name == "segment_ids" for tensor in self.backbone.inputs):
             inputs["segment_ids"] = ops.zeros_like(token_ids)
@@ -119,7 +164,8 @@ class QueryTower(keras.layers.Layer):
         else:
             weights = ops.cast(mask, tokens.dtype)[:, :, None]
             pooled = ops.sum(tokens * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1.0)
-        return l2_normalise(self.head(ops.cast(pooled, "float32")))
+        pooled = ops.cast(pooled, "float32")
+        return l2_normalise(pooled if self.head is None else self.head(pooled))
 
 
 def _group_sizes(num_rows: Tensor) -> list[Tensor]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras_hub
 import tensorflow as tf
+import tensorflow_text as tf_text
 
 from tfrs_sage.towers.config import QueryTowerConfig
 from tfrs_sage.types import Tensor
@@ -12,6 +13,10 @@ from tfrs_sage.types import Tensor
 
 class QueryTokenizer:
     """The tokenizer of a query tower as TensorFlow ops: training and the export run the same.
+
+    Texts are brought to NFKC (a full-width letter or a no-break space is the plain one) and runs
+    of white space to one space. Case and accents are the preset's business: its own tokenizer
+    folds them if it was trained so, and keeps them if not. From scratch, case is folded.
 
     Args:
         config: settings; the preset's own tokenizer is taken, or
@@ -41,11 +46,12 @@ class QueryTokenizer:
         """Token ids of texts, padded to the longest of the batch. Runs inside graphs.
 
         Args:
-            texts: string `[batch_size]`; runs of white space count as one space.
+            texts: string `[batch_size]`, UTF-8.
 
         Returns:
             `token_ids` int32 and `padding_mask` bool, both `[batch_size, length]`.
         """
+        texts = tf_text.normalize_utf8(texts, "NFKC")
         texts = tf.strings.regex_replace(tf.strings.strip(texts), r"\s+", " ")
         ids = self.tokenizer(texts)[:, : self.max_length - 2]  # ragged [B, None]
         column = tf.zeros([tf.shape(texts)[0], 1], ids.dtype)

@@ -12,7 +12,7 @@ from tfrs_sage.errors import InputError
 from tfrs_sage.losses.config import LossConfig
 from tfrs_sage.schema.config import PreprocessConfig
 from tfrs_sage.settings import Settings
-from tfrs_sage.towers.config import EntityTowerConfig, QueryTowerConfig
+from tfrs_sage.towers.config import EntityTowerConfig, QueryTowerConfig, check_unified
 from tfrs_sage.training.presets import PRESETS
 from tfrs_sage.users.config import ClusterConfig
 
@@ -31,6 +31,14 @@ class TrainingConfig(Settings):
 
     tasks: dict[str, TaskConfig] | None = Field(
         None, description="the tasks to train, by name; default: every one found in the data"
+    )
+    compatibility: dict[Literal["product", "pin"], tuple[str, ...]] = Field(
+        {},
+        description="by entity the *_embedding columns, such as those of last year's model, that "
+        "text queries are trained against too, so that they search an index of them",
+    )
+    compatibility_weight: float = Field(
+        1.0, gt=0, description="weight of such a task beside that of the task it is made from"
     )
     batch_size: int = Field(256, ge=2, description="pairs a step, over all tasks")
     random_negatives: int = Field(128, ge=1, description="random candidates a step and entity")
@@ -72,14 +80,22 @@ class TrainingConfig(Settings):
     shuffle_buffer: int = Field(8192, ge=1, description="records of a task in the shuffle")
     seed: int = 0
 
+    @property
+    def fixed_columns(self) -> dict[str, tuple[str, ...]]:
+        """`compatibility` by the entity as any text."""
+        return {str(entity): columns for entity, columns in self.compatibility.items()}
+
 
 class IndexConfig(Settings):
     """The nearest-neighbour index over the products."""
 
-    kind: Literal["brute_force", "scann"] = "scann"
+    kind: Literal["auto", "brute_force", "scann", "partitioned"] = "scann"
     recall_target: float = Field(0.95, gt=0, le=1, description="against brute force, at 10")
     prefix: int | None = Field(
         None, ge=1, description="components of the embedding that the index takes; default: all"
+    )
+    attributes: tuple[str, ...] = Field(
+        (), description="text columns of the products that a search can be filtered by"
     )
 
 
@@ -97,13 +113,14 @@ class RunConfig(Settings):
     users: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
-    def _widths_fit(self) -> "RunConfig":
+    def _sections_fit(self) -> "RunConfig":
         weights = self.loss.prefix_weights
         if weights is not None and max(weights, default=0) != self.embedding_dim:
             raise ValueError(
                 "the widest of loss.prefix_weights must be embedding_dim, "
                 f"{self.embedding_dim}; found {sorted(weights)}"
             )
+        check_unified(self.product_tower, self.pin_tower)
         return self
 
 
@@ -133,7 +150,8 @@ def load_config(
     """
     if preset not in PRESETS:
         raise InputError(f"A preset must be one of {', '.join(PRESETS)}. Received: {preset!r}.")
-    values: dict[str, Any] = copy.deepcopy(PRESETS[preset])
+    values: dict[str, Any] = {}
+    _merge(values, PRESETS[preset])
     if file is not None:
         if not Path(file).is_file():
             raise InputError(f"--config must name a YAML file. Found none at {file}.")
@@ -183,4 +201,5 @@ def _merge(values: dict[str, Any], changes: Any) -> None:
         if isinstance(value, dict) and isinstance(values.get(key), dict):
             _merge(values[key], value)
         else:
-            values[key] = value
+            # A copy: two sections may come as one object, from a preset or by a YAML alias.
+            values[key] = copy.deepcopy(value)

@@ -43,6 +43,9 @@ def compile_model(assembly: Assembly, config: RunConfig, num_steps: int) -> None
     )
     factor = training.pretrained_learning_rate / training.learning_rate
     optimizer.set_rate_factor(assembly.pretrained, factor)
+    for variables, of_depth in assembly.layer_factors:
+        of_all = factor if assembly.pretrained else 1.0
+        optimizer.set_rate_factor(variables, of_all * of_depth)
     optimizer.exclude_from_weight_decay(var_list=undecayed(assembly))
     assembly.model.compile(optimizer=optimizer, jit_compile=False)
     # What compile has made of it: under mixed_float16 its loss is scaled.

@@ -17,7 +17,7 @@ from tfrs_sage.schema.features import (
     EntitySpec,
     Task,
 )
-from tfrs_sage.towers.features import NO_ID, id_fingerprint, parse_records
+from tfrs_sage.towers.features import NO_ID, fixed_vectors, id_fingerprint, parse_records
 from tfrs_sage.training.assemble import Assembly
 from tfrs_sage.training.config import TrainingConfig
 from tfrs_sage.types import Tensor
@@ -111,6 +111,23 @@ def example_files(folder: Path, stem: str) -> list[str]:
     return [str(file) for file in files]
 
 
+def read_pairs(run_dir: Path, task: str, split: str) -> tuple[list[str], list[str]]:
+    """Query ids and candidate ids of a task's pairs in one split."""
+    folder = run_dir / "examples" / split / Path(task).parent
+    names = {
+        side: tf.io.FixedLenFeature([], tf.string)
+        for side in (QUERY_PREFIX + ID, CANDIDATE_PREFIX + ID)
+    }
+    queries: list[str] = []
+    candidates: list[str] = []
+    files = example_files(folder, Path(task).name)
+    for batch in tf.data.TFRecordDataset(files).batch(4096):
+        parsed = tf.io.parse_example(batch, names)
+        queries += [value.decode() for value in parsed[QUERY_PREFIX + ID].numpy()]
+        candidates += [value.decode() for value in parsed[CANDIDATE_PREFIX + ID].numpy()]
+    return queries, candidates
+
+
 def _records(
     files: list[str], batch_size: int, config: TrainingConfig, seed: int
 ) -> tf.data.Dataset:
@@ -130,6 +147,7 @@ def _parse_pairs(
     ]
     if hard_negatives:
         sides.append(("negative", task.candidate_type, NEGATIVE_PREFIX))
+    fixed = [one.column for one in assembly.model.compatibility if one.task == task]
 
     def parse(serialized: Tensor) -> dict[str, Any]:
         pairs: dict[str, Any] = {}
@@ -137,6 +155,8 @@ def _parse_pairs(
             raw = _parse(serialized, assembly.specs[entity], prefix)
             pairs[side] = assembly.features[entity](raw)
             pairs[f"{side}_id"] = id_fingerprint(raw[ID])
+            if side == "candidate" and fixed:
+                pairs["fixed"] = fixed_vectors(raw, fixed)
             if side == "negative":  # a pair may have none
                 no_id = tf.constant(NO_ID, tf.int64)
                 pairs["negative_id"] = tf.where(raw[ID] == "", no_id, pairs["negative_id"])
@@ -146,9 +166,14 @@ def _parse_pairs(
 
 
 def _parse_entities(assembly: Assembly, entity: str) -> Callable[[Tensor], dict[str, Any]]:
+    fixed = assembly.model.fixed_columns(entity)
+
     def parse(serialized: Tensor) -> dict[str, Any]:
         raw = _parse(serialized, assembly.specs[entity])
-        return {"features": assembly.features[entity](raw), "id": id_fingerprint(raw[ID])}
+        rows = {"features": assembly.features[entity](raw), "id": id_fingerprint(raw[ID])}
+        if fixed:
+            rows["fixed"] = fixed_vectors(raw, fixed)
+        return rows
 
     return parse
 
