@@ -22,7 +22,7 @@ def test_random_order_is_what_shuffling_gives():
         ranks = np.concatenate([random.permutation(50)[: (query == one).sum()] for one in range(4)])
         sampled.append(metrics_of_ranks(ranks + 1, query, 50, ks=(10,)))
     expected = random_baseline(query, 50, ks=(10,))
-    for key in ("recall@10", "mrr"):
+    for key in ("recall@10", "hit_rate@10", "ndcg@10", "mrr"):
         values = [one[key] for one in sampled]
         assert abs(np.mean(values) - expected[key]) < 5 * np.std(values) / np.sqrt(len(values))
 

@@ -3,7 +3,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tfrs_sage.evaluation import rank_pairs, top_k
+from tfrs_sage.evaluation import rank_pairs, ranking, top_k
+from tfrs_sage.evaluation.ranking import rank_in_scores
 
 
 def vectors(rows, dim, seed):
@@ -41,19 +42,59 @@ def test_equals_the_definition():
         assert ranks[query, order].tolist() == list(range(1, 61))
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 4 * 500 * 3, 1 << 30])
-def test_block_size_changes_nothing(chunk_bytes):
+@pytest.mark.parametrize(("chunk_bytes", "block_rows"), [(1, 7), (4 * 64 * 3, 64), (1 << 30, 499)])
+def test_block_size_changes_nothing(chunk_bytes, block_rows, monkeypatch):
     random = np.random.default_rng(2)
     candidates = vectors(100, 64, 3)[random.integers(100, size=500)]  # every one many times
     queries = np.concatenate([vectors(20, 64, 4), candidates[:20]])
     pair_query, pair_candidate = random.integers(40, size=300), random.integers(500, size=300)
     whole = rank_pairs(queries, candidates, pair_query, pair_candidate)
-    parts = rank_pairs(queries, candidates, pair_query, pair_candidate, chunk_bytes)
+    best = top_k(queries, candidates, 30)
+    monkeypatch.setattr(ranking, "BLOCK_ROWS", block_rows)
+    parts = rank_pairs(queries, candidates, pair_query, pair_candidate, chunk_bytes=chunk_bytes)
     np.testing.assert_array_equal(parts, whole)
+    again = top_k(queries, candidates, 30, chunk_bytes=chunk_bytes)
+    for left, right in zip(again, best, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 150, 299])
+def test_distractors_are_candidates_of_later_rows(cut, monkeypatch):
+    monkeypatch.setattr(ranking, "BLOCK_ROWS", 41)
+    random = np.random.default_rng(12)
+    candidates = vectors(60, 16, 13)[random.integers(60, size=450)]  # many ties
+    queries = vectors(9, 16, 14)
+    pair_query, pair_candidate = random.integers(9, size=80), random.integers(300, size=80)
+    first, rest = candidates[:300], candidates[300:]
+    streamed = [rest[:cut], rest[cut:]]
+    np.testing.assert_array_equal(
+        rank_pairs(queries, first, pair_query, pair_candidate, streamed),
+        rank_pairs(queries, candidates, pair_query, pair_candidate),
+    )
     for left, right in zip(
-        top_k(queries, candidates, 30, chunk_bytes), top_k(queries, candidates, 30), strict=True
+        top_k(queries, first, 20, streamed), top_k(queries, candidates, 20), strict=True
     ):
         np.testing.assert_array_equal(left, right)
+
+
+def test_candidates_may_be_mapped_from_disk_in_half_precision(tmp_path):
+    candidates, queries = vectors(90, 8, 15).astype(np.float16), vectors(5, 8, 16)
+    np.save(tmp_path / "candidates.npy", candidates)
+    mapped = np.load(tmp_path / "candidates.npy", mmap_mode="r")
+    pair_query, pair_candidate = np.divmod(np.arange(5 * 90), 90)
+    np.testing.assert_array_equal(
+        rank_pairs(queries, mapped, pair_query, pair_candidate),
+        rank_pairs(queries, candidates.astype(np.float32), pair_query, pair_candidate),
+    )
+
+
+def test_rank_in_scores_is_the_same_order():
+    scores = np.random.default_rng(17).integers(5, size=40).astype(float)
+    order = sorted(range(40), key=lambda row: (-scores[row], row))
+    assert rank_in_scores(scores, order).tolist() == list(range(1, 41))
+    then = np.random.default_rng(18).integers(3, size=40)
+    order = sorted(range(40), key=lambda row: (-scores[row], -then[row], row))
+    assert rank_in_scores(scores, order, then).tolist() == list(range(1, 41))
 
 
 def test_equal_vectors_tie_in_row_order():
@@ -72,6 +113,20 @@ def test_ranks_are_places_in_top_k():
     pair_query, place = np.divmod(np.arange(15 * 400), 400)
     ranks = rank_pairs(queries, candidates, pair_query, rows.ravel())
     np.testing.assert_array_equal(ranks, place + 1)
+
+
+def test_what_float32_cannot_tell_apart_is_ordered_all_the_same(monkeypatch):
+    monkeypatch.setattr(ranking, "BLOCK_ROWS", 37)
+    candidates = np.repeat(vectors(1, 64, 19), 400, axis=0)
+    random = np.random.default_rng(20)
+    # Steps of the last digit in two entries: scores differ by less than a float32 product errs.
+    for column in (3, 40):
+        steps = random.integers(-3, 4, size=400).astype(np.float32)
+        candidates[:, column] += steps * np.spacing(candidates[:, column])
+    queries = vectors(3, 64, 21) + candidates[:1]
+    scores = (candidates[None] * queries[:, None].astype(np.float64)).sum(axis=2)
+    expected = [np.lexsort((np.arange(400), -row))[:25] for row in scores]
+    assert top_k(queries, candidates, 25)[0].tolist() == [row.tolist() for row in expected]
 
 
 def test_query_product_is_a_candidate_like_all_others():
@@ -113,6 +168,10 @@ def test_bad_input():
         top_k(queries, candidates, 0)
     with pytest.raises(ValueError, match=r"`chunk_bytes` must be positive. Received: 0"):
         top_k(queries, candidates, 1, chunk_bytes=0)
+    with pytest.raises(ValueError, match=r"`distractors` must be vectors \[any, 4\]"):
+        top_k(queries, candidates, 1, [np.zeros((2, 5))])
+    with pytest.raises(ValueError, match=r"`distractors` must be finite. Received: row 0"):
+        rank_pairs(queries, candidates, [0], [0], [np.full((1, 4), np.inf)])
     candidates[1, 2] = np.nan
     with pytest.raises(ValueError, match=r"`candidate_vectors` must be finite. Received: row 1"):
         top_k(queries, candidates, 1)

@@ -3,8 +3,13 @@ import pytest
 
 from tfrs_sage.errors import InputError
 from tfrs_sage.evaluation import (
+    VectorBlocks,
+    bootstrap_interval,
     evaluate_task,
+    intervals_of_ranks,
     metrics_of_ranks,
+    ndcg_at_k,
+    per_query,
     pool_pairs,
     recall_at_k,
     recall_per_query,
@@ -17,9 +22,14 @@ from tfrs_sage.evaluation import (
 def test_hand_worked_figures():
     # Query 4 has its positives at ranks 1, 5, 11, query 7 at 200.
     metrics = metrics_of_ranks([5, 1, 200, 11], [4, 4, 7, 4], index_size=300)
+    ideal = 1 + 1 / np.log2(3) + 1 / 2
     assert metrics == {
         "recall@10": 2 / 4,
         "recall@100": 3 / 4,
+        "hit_rate@10": 1 / 2,
+        "hit_rate@100": 1 / 2,
+        "ndcg@10": pytest.approx((1 + 1 / np.log2(6)) / ideal / 2),
+        "ndcg@100": pytest.approx((1 + 1 / np.log2(6) + 1 / np.log2(12)) / ideal / 2),
         "mrr": pytest.approx((1 + 1 / 200) / 2),
         "num_pairs": 4,
         "num_queries": 2,
@@ -71,6 +81,35 @@ def test_per_query_values_and_weights():
     values, weights = recall_per_query(ranks, query, 10)
     expected = metrics_of_ranks(ranks, query, 100)["recall@10"]
     assert np.average(values, weights=weights) == pytest.approx(expected)
+
+
+def test_ndcg_is_that_of_judgments_with_gains_of_one():
+    random = np.random.default_rng(3)
+    scores = random.normal(size=(6, 40))
+    query, candidate = pool_pairs([(random.integers(6, size=30), random.integers(40, size=30))])
+    ranks = (scores[query] > scores[query, candidate][:, None]).sum(axis=1) + 1
+    values, _ = per_query(ranks, query, [5])["ndcg@5"]
+    for one, value in zip(np.unique(query), values, strict=True):
+        relevance = np.isin(np.arange(40), candidate[query == one]).astype(float)
+        assert value == pytest.approx(ndcg_at_k(relevance, scores[one], 5))
+
+
+def test_intervals_are_of_the_queries():
+    ranks, query = np.array([1, 30, 2, 50, 60, 3]), np.array([0, 0, 1, 1, 1, 2])
+    intervals = intervals_of_ranks(ranks, query, ks=(10,))
+    assert set(intervals) == set(per_query(ranks, query, (10,)))
+    assert intervals["recall@10"] == bootstrap_interval(*recall_per_query(ranks, query, 10))
+    assert intervals["mrr"] == bootstrap_interval(reciprocal_rank_per_query(ranks, query))
+    assert intervals["hit_rate@10"] == (1.0, 1.0)
+
+
+def test_distractors_push_ranks_down(tmp_path):
+    identity = np.eye(4, dtype=np.float32)
+    np.save(tmp_path / "more.npy", identity * 2)
+    more = VectorBlocks(tmp_path / "more.npy")
+    metrics = evaluate_task(identity, identity, range(4), range(4), (1, 2), more)
+    assert metrics["recall@1"] == 0.0 and metrics["recall@2"] == 1.0
+    assert metrics["index_size"] == 8
 
 
 def test_bad_figures():

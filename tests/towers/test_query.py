@@ -78,7 +78,9 @@ def test_without_a_head_the_embedding_is_the_pooled_state() -> None:
     state = np.asarray(backbone({**tokens})[:, 0])
     np.testing.assert_allclose(tower(tokens), state / np.linalg.norm(state), atol=1e-5)
     assert len(tower.trainable_variables) == len(backbone.trainable_variables)
-    with pytest.raises(InputError, match=r"embedding_dim 6, width 16\. Set embedding_dim to 16"):
+    with pytest.raises(
+        InputError, match=r"embedding_dim 6, width 16, lexical_dim 0\. Set embedding_dim to 16"
+    ):
         QueryTower(backbone, config(head="none"), 6)
 
 

@@ -65,7 +65,10 @@ def test_a_compatible_column_is_no_input_unless_it_is_named() -> None:
         ),
         ("product_tower.vectors=[x_embedding]", r"product_tower\.vectors may.*'x_embedding'"),
         ("query_tower.frozen_layers=2", r"must be 0 to 1, the encoder blocks"),
-        ("query_tower.head=none", r"embedding_dim 8, width 64\. Set embedding_dim to 64"),
+        (
+            "query_tower.head=none",
+            r"embedding_dim 8, width 64, lexical_dim 0\. Set embedding_dim to 64",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_the_data(setting, message) -> None:

@@ -103,8 +103,8 @@ class QueryTower(keras.layers.Layer):
             lexical = embedding_dim - encoder_dim
             raise InputError(
                 "query_tower.head=none needs embedding_dim to be the encoder's width plus "
-                f"lexical_dim. Found: {embedding_dim}, width {width}, lexical_dim {lexical}. Set "
-                f"embedding_dim to {width + lexical}, or query_tower.head to linear."
+                f"lexical_dim. Found: embedding_dim {embedding_dim}, width {width}, lexical_dim "
+                f"{lexical}. Set embedding_dim to {width + lexical}, or query_tower.head to linear."
             )
         self.lexical: LexicalPart | None = None
         if bag is not None:
