@@ -3,8 +3,11 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -78,6 +81,57 @@ def test_a_run_folder_is_served_until_sigterm(tmp_path) -> None:
         process.wait()
 
 
+def _get(port: int, path: str) -> dict:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT_S) as response:
+        return json.loads(response.read())
+
+
+def test_a_model_config_file_rest_and_a_new_version(tmp_path) -> None:
+    for version in (1, 2):
+        HalfPlus(float(version)).save(tmp_path / "half" / str(version))
+    HalfPlus(3.0).save(tmp_path / "half" / "making")
+    config = tmp_path / "models.config"
+    config.write_text(
+        f'model_config_list {{ config {{ name: "half" base_path: "{tmp_path / "half"}" '
+        'model_platform: "tensorflow" model_version_policy { latest { num_versions: 2 } } '
+        'version_labels { key: "canary" value: 2 } } }'
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ("--port", "0", "--rest_api_port", str(port), "--json")
+    polling = ("--file_system_poll_wait_seconds", "0.2")
+    process = _start("--model_config_file", str(config), *options, *polling)
+    try:
+        _, models = _ready(process)
+        assert models == f"half [1, 2]; REST on 127.0.0.1:{port}"
+        predict = "/v1/models/half{}:predict"
+        body = json.dumps({"instances": [0]}).encode()
+
+        def of_zero(choice: str) -> float:
+            url = f"http://127.0.0.1:{port}{predict.format(choice)}"
+            with urllib.request.urlopen(url, body, timeout=TIMEOUT_S) as response:
+                return json.loads(response.read())["predictions"][0]
+
+        assert (of_zero("/versions/1"), of_zero("/labels/canary"), of_zero("")) == (1, 2, 2)
+        (tmp_path / "half" / "making").rename(tmp_path / "half" / "3")
+        end = time.monotonic() + TIMEOUT_S
+        while of_zero("") != 3:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        while _get(port, "/v1/models/half/versions/1")["model_version_status"][0]["state"] != "END":
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0
+        served = [{"name": "half", "version": 2}, {"name": "half", "version": 3}]
+        assert json.loads(output)["served"] == served
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_run_with_users_answers_for_them(tmp_path) -> None:
     run = make_user_run(tmp_path)
     HalfPlus(2.0).save(run / "saved_models" / "half" / "7")
@@ -105,8 +159,8 @@ def test_a_run_with_users_answers_for_them(tmp_path) -> None:
     ("options", "text"),
     [
         (["--model_base_path", "a", "--query_cache_size", "1", "--query_cache", "x"], "Leave one"),
-        ([], "either --dir or --model_base_path. Received: neither"),
-        (["--dir", "a", "--model_base_path", "b"], "Received: both"),
+        ([], "one of --dir, --model_base_path and --model_config_file. Received: 0"),
+        (["--dir", "a", "--model_base_path", "b"], "Received: 2 of them"),
         (["--model_base_path", "a", "--users"], "--users or --store without --dir"),
         (["--model_base_path", "/nowhere"], "Could not find base path /nowhere for servable"),
     ],
