@@ -1,7 +1,7 @@
 """The HTTP port: connections, bodies within bounds, answers.
 
-One thread a connection, as many connections as are told; what computes, and what is read into
-memory, is bounded by an `Admission`.
+One thread a connection, at most so many of them; what computes, and what is read into memory, is
+bounded by an `Admission`.
 """
 
 import json
@@ -125,6 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         deadline = time.monotonic() + self.request_s
+        if self.command == "GET" and not {"Content-Length", "Transfer-Encoding"} & {*self.headers}:
+            # States and metrics cost little, and tell most when the house is full.
+            self._send(self.answer(self.command, self.path, b""))
+            return
         try:
             with self.admission.place():
                 length = self._body_length()

@@ -5,7 +5,7 @@ import hashlib
 import importlib
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import grpc
@@ -118,6 +118,10 @@ def _signature_defs(folder: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
                 definition.ClearField("defaults")  # as TF Serving does since 2.20
             return definitions
     raise InputError(f"{folder} must hold a graph with the tag {SERVE_TAG!r}. Found: none.")
+
+
+# Runs a signature of a model for checked inputs, as `LoadedModel.run` does.
+Run = Callable[[LoadedModel, str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def version_folders(base_path: Path) -> dict[int, Path]:

@@ -19,8 +19,9 @@ from serving.checks import check_shapes
 from serving.errors import ServingError, invalid_argument
 from serving.json_answers import to_body
 from serving.json_tensors import parse_body, to_arrays
-from serving.models import DEFAULT_SIGNATURE, LoadedModel
-from serving.service import Run, effective_spec, model_status
+from serving.metrics import CONTENT_TYPE, ServingMetrics
+from serving.models import DEFAULT_SIGNATURE, Run
+from serving.service import effective_spec, model_status
 from serving.store import ModelStore
 
 _CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -30,6 +31,7 @@ _PREDICT = re.compile(
 _STATUS = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_CHOICE}(?P<metadata>/metadata)?", re.IGNORECASE
 )
+_MONITORING = "/monitoring"
 _MAX_VERSION = 2**63 - 1
 _C = grpc.StatusCode
 _HTTP = {
@@ -72,10 +74,15 @@ class RestApi:
     Args:
         store: the models.
         run: runs a signature of a model for checked inputs, as `LoadedModel.run` does.
+        metrics: what is counted.
+        metrics_path: where it is told; None: nowhere.
     """
 
-    def __init__(self, store: ModelStore, run: Run = LoadedModel.run) -> None:
+    def __init__(
+        self, store: ModelStore, run: Run, metrics: ServingMetrics, metrics_path: str | None = None
+    ) -> None:
         self._store, self._run = store, run
+        self._metrics, self._metrics_path = metrics, metrics_path
 
     def answer(self, method: str, path: str, body: bytes) -> Reply:
         """The answer to a request; also to one that is wrong.
@@ -86,6 +93,10 @@ class RestApi:
             body: JSON, for predictions.
         """
         try:
+            if self._metrics_path is not None and path.startswith(
+                (self._metrics_path, _MONITORING)
+            ):
+                return self._told(path.partition("?")[0])
             return Reply(200, self._route(method, path.partition("?")[0])(body))
         except ServingError as error:
             return error_reply(error)
@@ -99,7 +110,7 @@ class RestApi:
         if method == "POST" and (match := _PREDICT.fullmatch(path)):
             spec = _spec(match)
             if match["method"].lower() == "predict":
-                return lambda body: self._predict(spec, body)
+                return lambda body: self._counted_predict(spec, body)
             raise ServingError(_C.UNIMPLEMENTED, f"{match['method']} is not implemented.")
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             if not match["name"]:
@@ -107,6 +118,15 @@ class RestApi:
             spec = _spec(match)
             return lambda _: self._metadata(spec) if match["metadata"] else self._status(spec)
         raise invalid_argument(f"Malformed request: {method} {path}")
+
+    def _told(self, path: str) -> Reply:
+        if path != self._metrics_path:
+            raise invalid_argument(f"Unexpected path: {path}. Should be {self._metrics_path}")
+        return Reply(200, self._metrics.text(), CONTENT_TYPE)
+
+    def _counted_predict(self, spec: model_pb2.ModelSpec, text: bytes) -> bytes:
+        with self._metrics.request(spec.name if self._store.loaded(spec.name) else "", "REST"):
+            return self._predict(spec, text)
 
     def _predict(self, spec: model_pb2.ModelSpec, text: bytes) -> bytes:
         body = parse_body(text)

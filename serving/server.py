@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent import futures
+from typing import Any
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.admission import Admission
@@ -16,19 +18,20 @@ from serving.cached_run import CachedRun
 from serving.errors import ServingError
 from serving.http_server import HttpServer
 from serving.manager import ModelManager
+from serving.metrics import ServingMetrics
 from serving.model_config import ModelConfig
 from serving.models import LoadedModel
 from serving.query_cache import QueryCache
 from serving.rest import RestApi
-from serving.service import ModelService, PredictionService, Run
+from serving.service import ModelService, PredictionService
 from serving.settings import ServerSettings
 from serving.store import ModelStore
 from serving.users import SERVICE, UserService
-from serving.warmup import replay
 from tfrs_sage.errors import InputError
 
 MAX_MESSAGE_BYTES = 2**31 - 1  # TF Serving's: the most that gRPC takes
 DRAIN_S = 30.0
+_SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
 class ModelServer:
@@ -39,6 +42,7 @@ class ModelServer:
         settings: ports and bounds; port 0 takes a free one, see `port`.
         users: also answers for users, where given.
         query_cache: of embedded texts, where given.
+        metrics: what is counted, where others count too.
 
     Attributes:
         port: the port of gRPC.
@@ -55,8 +59,14 @@ class ModelServer:
         *,
         users: UserService | None = None,
         query_cache: QueryCache | None = None,
+        metrics: ServingMetrics | None = None,
     ) -> None:
         settings = settings or ServerSettings()
+        metrics = metrics or ServingMetrics()
+        if query_cache is not None:
+            metrics.add_counts("query_cache", query_cache.counts)
+        if users is not None:
+            metrics.add_counts("medoid_cache", users.cache_counts)
         threads = settings.grpc_max_threads
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="grpc"),
@@ -69,13 +79,17 @@ class ModelServer:
             # Further calls are RESOURCE_EXHAUSTED.
             maximum_concurrent_rpcs=threads + settings.max_waiting,
         )
-        run: Run = LoadedModel.run if query_cache is None else CachedRun(query_cache)
+        run = metrics.timed(LoadedModel.run if query_cache is None else CachedRun(query_cache))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(store, run), self._server
+            PredictionService(store, run, metrics), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(store), self._server)
         if users is not None:
             self._server.add_generic_rpc_handlers((users.handler(),))
+        self._health: Any = None
+        if settings.grpc_health:
+            self._health = health.HealthServicer()
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.host = settings.host
         try:
             self.port = int(self._server.add_insecure_port(f"{self.host}:{settings.port}"))
@@ -87,7 +101,7 @@ class ModelServer:
         self._http: HttpServer | None = None
         if settings.rest_port is not None:
             self._http = HttpServer(
-                RestApi(store, run).answer,
+                RestApi(store, run, metrics, settings.metrics_path).answer,
                 Admission(settings.rest_num_threads, settings.max_waiting),
                 host=self.host,
                 port=settings.rest_port,
@@ -98,12 +112,17 @@ class ModelServer:
 
     def start(self) -> None:
         self._server.start()
+        if self._health is not None:
+            for service in ("", *_SERVICES):
+                self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         if self._http is not None:
             self._http.start()
 
     def stop(self, drain_s: float = DRAIN_S) -> None:
         """Refuses new requests, lets running ones end for up to `drain_s` seconds."""
         end = time.monotonic() + drain_s
+        if self._health is not None:
+            self._health.enter_graceful_shutdown()
         stopped = self._server.stop(drain_s)
         if self._http is not None:
             self._http.stop(max(0.0, end - time.monotonic()))
@@ -135,11 +154,11 @@ def serve_until_signal(
     Raises:
         InputError: a model of which no version can be loaded, or an address that is taken.
     """
-    store = ModelStore()
+    store, metrics = ModelStore(), ServingMetrics()
 
     def prepare(model: LoadedModel) -> None:
         if settings.enable_model_warmup:
-            replay(model)
+            metrics.timed_warmup(model)
         if query_cache is not None:
             model.identity  # noqa: B018  (read now, so that no request waits for it)
 
@@ -150,7 +169,7 @@ def serve_until_signal(
         manager.configure(models)
     except ServingError as error:
         raise InputError(f"{error.text} (asked for: {[m.name for m in models]})") from error
-    server = ModelServer(store, settings, users=users, query_cache=query_cache)
+    server = ModelServer(store, settings, users=users, query_cache=query_cache, metrics=metrics)
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())

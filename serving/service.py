@@ -1,10 +1,9 @@
 """The gRPC services: what they check, in TF Serving's order and words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import grpc
-import numpy as np
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -16,12 +15,12 @@ from tensorflow_serving.apis import (
 
 from serving.checks import checked_filter, checked_inputs
 from serving.errors import ServingError, invalid_argument, not_found
-from serving.models import DEFAULT_SIGNATURE, LoadedModel
+from serving.metrics import ServingMetrics
+from serving.models import DEFAULT_SIGNATURE, LoadedModel, Run
 from serving.store import ModelStore
 from serving.tensors import to_proto
 
 _SIGNATURE_DEF = "signature_def"
-Run = Callable[[LoadedModel, str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def answer(work: Callable[[Any], Any], request: Any, context: grpc.ServicerContext) -> Any:
@@ -50,21 +49,27 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     Args:
         store: the models.
         run: runs a signature of a model for checked inputs, as `LoadedModel.run` does.
+        metrics: what is counted.
     """
 
-    def __init__(self, store: ModelStore, run: Run = LoadedModel.run) -> None:
-        self._store, self._run = store, run
+    def __init__(self, store: ModelStore, run: Run, metrics: ServingMetrics) -> None:
+        self._store, self._run, self._metrics = store, run, metrics
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Runs a signature, unless the request has waited for longer than its client will."""
         left = context.time_remaining()
         if left is not None and left <= 0:
             context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        return answer(self._predict, request, context)
+        return answer(self._counted_predict, request, context)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Tells the signatures of a model."""
         return answer(self._metadata, request, context)
+
+    def _counted_predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        name = request.model_spec.name
+        with self._metrics.request(name if self._store.loaded(name) else "", "GRPC"):
+            return self._predict(request)
 
     def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         _require_model_spec(request)

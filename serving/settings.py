@@ -18,6 +18,8 @@ class ServerSettings:
         grpc_max_threads, rest_num_threads: requests that compute at a time, by port.
         max_waiting: requests beyond them, by port, that wait; further ones are refused.
         max_body_bytes: bytes of an HTTP body at most.
+        metrics_path: where Prometheus reads, on the HTTP port; None is nowhere.
+        grpc_health: also answers `grpc.health.v1.Health` on the gRPC port.
         poll_s: seconds between two looks at the models' folders; 0 for one look alone.
         enable_model_warmup: replay warm-up requests before a version answers.
         max_num_load_retries, retry_s: how often, and how many seconds apart, a version that
@@ -32,6 +34,8 @@ class ServerSettings:
     rest_num_threads: int = THREADS
     max_waiting: int = 256
     max_body_bytes: int = 1 << 24
+    metrics_path: str | None = None
+    grpc_health: bool = False
     poll_s: float = 1.0
     enable_model_warmup: bool = True
     max_num_load_retries: int = 5

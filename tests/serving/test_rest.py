@@ -9,6 +9,7 @@ import pytest
 
 from serving.admission import Admission
 from serving.http_server import HttpServer
+from serving.metrics import ServingMetrics
 from serving.models import LoadedModel
 from serving.rest import RestApi
 from serving.server import ModelServer
@@ -181,7 +182,7 @@ def _post(port, body=b'{"instances": [2]}'):
 def test_overload_deadline_and_drain(store) -> None:
     run, admission = Held(), Admission(num_running=1, num_waiting=1)
     http_server = HttpServer(
-        RestApi(store, run).answer,
+        RestApi(store, run, ServingMetrics()).answer,
         admission,
         host="127.0.0.1",
         port=0,

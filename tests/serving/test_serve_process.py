@@ -9,8 +9,10 @@ import sys
 import time
 import urllib.request
 
+import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import PredictClient, UserClient
 from tests.export.toy import IDS, TEXTS, VECTORS, KeywordTower, save_tower
@@ -81,6 +83,12 @@ def test_a_run_folder_is_served_until_sigterm(tmp_path) -> None:
         process.wait()
 
 
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def _get(port: int, path: str) -> dict:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT_S) as response:
         return json.loads(response.read())
@@ -96,9 +104,7 @@ def test_a_model_config_file_rest_and_a_new_version(tmp_path) -> None:
         'model_platform: "tensorflow" model_version_policy { latest { num_versions: 2 } } '
         'version_labels { key: "canary" value: 2 } } }'
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     options = ("--port", "0", "--rest_api_port", str(port), "--json")
     polling = ("--file_system_poll_wait_seconds", "0.2")
     process = _start("--model_config_file", str(config), *options, *polling)
@@ -135,16 +141,33 @@ def test_a_model_config_file_rest_and_a_new_version(tmp_path) -> None:
 def test_a_run_with_users_answers_for_them(tmp_path) -> None:
     run = make_user_run(tmp_path)
     HalfPlus(2.0).save(run / "saved_models" / "half" / "7")
-    process = _start("--dir", str(run), "--port", "0")
+    monitoring = tmp_path / "monitoring.config"
+    monitoring.write_text('prometheus_config { enable: true path: "/metrics" }')
+    rest_port = _free_port()
+    ports = ("--port", "0", "--rest_api_port", str(rest_port))
+    options = ("--monitoring_config_file", str(monitoring), "--enable_grpc_healthcheck_service")
+    process = _start("--dir", str(run), *ports, *options)
     try:
         address, served = _ready(process)
-        assert served == "half [7]; tfrs_sage.users.v1.UserService"
+        assert served == (
+            f"half [7]; tfrs_sage.users.v1.UserService; REST on 127.0.0.1:{rest_port}"
+        )
         with UserClient(address, timeout_s=TIMEOUT_S) as client:
             found = client.recommend("u", k=5)
             assert found["source"] == "medoids"
             assert {one["medoid_id"] for one in found["items"]} <= set(LIKED)
             assert client.record_event("e1", "new", "2.0", "click", NOW) == "applied"
             assert client.recommend("new")["medoids"][0]["medoid_id"] == "2.0"
+            cache = client.status()["cache"]
+        url = f"http://127.0.0.1:{rest_port}/metrics"
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+            text = response.read().decode()
+        assert cache["misses"] > 0
+        assert f"\ntfrs_sage:medoid_cache_misses {cache['misses']}\n" in text
+        with grpc.insecure_channel(address) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            state = health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S).status
+        assert state == health_pb2.HealthCheckResponse.SERVING
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0

@@ -71,6 +71,20 @@ def serve(
             help="Requests that wait, by port; further ones get RESOURCE_EXHAUSTED (429).",
         ),
     ] = 256,
+    monitoring_config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--monitoring_config_file",
+            help="Text proto: Prometheus metrics on the HTTP port, and their path.",
+        ),
+    ] = None,
+    enable_grpc_healthcheck_service: Annotated[
+        bool,
+        typer.Option(
+            "--enable_grpc_healthcheck_service",
+            help="Also answer grpc.health.v1.Health on the gRPC port.",
+        ),
+    ] = False,
     file_system_poll_wait_seconds: Annotated[
         float,
         typer.Option(
@@ -144,11 +158,13 @@ def serve(
     # Requests share the cores. Threads for each of their small products would only wait for one
     # another: ten times the time, measured. Heeded because NumPy is not loaded yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from serving.metrics import DEFAULT_PATH
     from serving.model_config import ModelConfig, models_of_folder, read_model_config
     from serving.models import register_custom_ops
     from serving.query_cache import open_query_cache
     from serving.server import serve_until_signal
     from serving.settings import THREADS, ServerSettings
+    from serving.tfserving.parameters import metrics_path
 
     settings = ServerSettings(
         host=host,
@@ -159,6 +175,10 @@ def serve(
         rest_num_threads=rest_api_num_threads or THREADS,
         max_waiting=max_waiting_requests,
         max_body_bytes=rest_api_max_body_bytes,
+        metrics_path=metrics_path(monitoring_config_file, DEFAULT_PATH)
+        if monitoring_config_file
+        else None,
+        grpc_health=enable_grpc_healthcheck_service,
         poll_s=file_system_poll_wait_seconds,
         enable_model_warmup=enable_model_warmup,
         max_num_load_retries=max_num_load_retries,
