@@ -1,26 +1,32 @@
-"""The models that a server holds: found on disk, loaded, looked up by name and version."""
+"""One version of a model: found on disk, loaded, run."""
 
 import functools
 import hashlib
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
-from tensorflow_serving.apis import model_pb2
 
-from serving.errors import ServingError, from_tensorflow, invalid_argument, not_found
+from serving.errors import ServingError, from_tensorflow
 from tfrs_sage.artefacts import model_fingerprint
 from tfrs_sage.errors import InputError
 
-_VERSION = re.compile(r"^[0-9]+$")
+_VERSION = re.compile(r"^[0-9]{1,30}$", re.ASCII)
 DEFAULT_SIGNATURE = "serving_default"
 SERVE_TAG = "serve"
+_MAX_VERSION = 2**63 - 1
+# What TensorFlow raises for files that are not whole, by which of them it stumbles over.
+_BROKEN = (
+    *(tf.errors.OpError, OSError, ValueError, TypeError),
+    *(LookupError, AttributeError, RuntimeError, DecodeError),
+)
 
 
 def register_custom_ops() -> None:
@@ -49,7 +55,7 @@ class LoadedModel:
         self.signature_defs = _signature_defs(folder)
         try:
             self._model = tf.saved_model.load(str(folder), tags=[SERVE_TAG])
-        except (tf.errors.OpError, FileNotFoundError, OSError, ValueError) as e:
+        except _BROKEN as e:
             raise InputError(
                 f"{folder} must be a SavedModel that TensorFlow {tf.__version__} loads. "
                 f"Found: {e} If an op is not registered, install the package that it is from "
@@ -99,7 +105,13 @@ def _signature_defs(folder: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
         raise InputError(
             f"{folder} must be a SavedModel. Found: no saved_model.pb. Export the model again."
         )
-    for meta_graph in saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs:
+    try:
+        saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    except DecodeError as e:
+        raise InputError(
+            f"{path} must be a SavedModel's. Found: {e}. Copy or export the model again."
+        ) from e
+    for meta_graph in saved_model.meta_graphs:
         if SERVE_TAG in meta_graph.meta_info_def.tags:
             definitions = dict(meta_graph.signature_def)
             for definition in definitions.values():
@@ -108,105 +120,18 @@ def _signature_defs(folder: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
     raise InputError(f"{folder} must hold a graph with the tag {SERVE_TAG!r}. Found: none.")
 
 
-class ModelStore:
-    """Models by name and version.
-
-    Args:
-        models: every loaded version.
-        labels: version numbers by label, by model name, e.g. `{"m": {"stable": 3}}`.
-    """
-
-    def __init__(
-        self,
-        models: Iterable[LoadedModel],
-        labels: Mapping[str, Mapping[str, int]] | None = None,
-    ) -> None:
-        self._models: dict[str, dict[int, LoadedModel]] = {}
-        for model in models:
-            self._models.setdefault(model.name, {})[model.version] = model
-        self._labels = {name: dict(by_label) for name, by_label in (labels or {}).items()}
-        for name, by_label in self._labels.items():
-            for label, version in by_label.items():
-                if version not in self._models.get(name, {}):
-                    raise InputError(
-                        f"label {label!r} of model {name!r} must name a loaded version. "
-                        f"Received: {version}. Loaded: {sorted(self._models.get(name, {}))}."
-                    )
-
-    def names(self) -> dict[str, list[int]]:
-        """Loaded versions by model name."""
-        return {name: sorted(versions) for name, versions in sorted(self._models.items())}
-
-    def identities(self) -> list[bytes]:
-        """`LoadedModel.identity` of every model, so that no request waits for it."""
-        return [model.identity for by in self._models.values() for model in by.values()]
-
-    def find(self, spec: model_pb2.ModelSpec) -> LoadedModel:
-        """The model that a request means: a version, a label, or the latest version.
-
-        Raises:
-            ServingError: with TF Serving's codes and texts.
-        """
-        if not spec.name:
-            raise invalid_argument("ModelSpec has no name specified.")
-        versions = self._models.get(spec.name, {})
-        choice = spec.WhichOneof("version_choice")
-        if choice == "version_label":
-            wanted = self._labels.get(spec.name, {}).get(spec.version_label)
-            if wanted is None:
-                raise invalid_argument(f"Unrecognized servable version label: {spec.version_label}")
-            return versions[wanted]
-        if choice == "version":
-            if spec.version.value not in versions:
-                raise not_found(
-                    f"Servable not found for request: Specific({spec.name}, {spec.version.value})"
-                )
-            return versions[spec.version.value]
-        if not versions:
-            raise not_found(f"Servable not found for request: Latest({spec.name})")
-        return versions[max(versions)]
+# Runs a signature of a model for checked inputs, as `LoadedModel.run` does.
+Run = Callable[[LoadedModel, str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def version_folders(base_path: Path) -> dict[int, Path]:
-    """Folders whose names are whole numbers, by that number."""
+    """Folders whose names are whole numbers, by that number.
+
+    Raises:
+        OSError: the base path cannot be read.
+    """
     return {
         int(path.name): path
         for path in sorted(base_path.iterdir())
-        if path.is_dir() and _VERSION.match(path.name)
+        if _VERSION.match(path.name) and int(path.name) <= _MAX_VERSION and path.is_dir()
     }
-
-
-def load_latest(name: str, base_path: str | Path) -> LoadedModel:
-    """The newest version under `base_path`.
-
-    Raises:
-        InputError: no such folder, or no version in it.
-    """
-    base_path = Path(base_path)
-    if not base_path.is_dir():
-        raise InputError(f"Could not find base path {base_path} for servable {name}")
-    folders = version_folders(base_path)
-    if not folders:
-        raise InputError(
-            f"No versions of servable {name} found under base path {base_path}. Did you forget "
-            "to name your leaf directory as a number (eg. '/1/')?"
-        )
-    return LoadedModel(name, max(folders), folders[max(folders)])
-
-
-def load_all(root: str | Path) -> list[LoadedModel]:
-    """The newest version of every model in a `saved_models` folder.
-
-    Folders without a version in them (an export that was interrupted) are passed over.
-
-    Raises:
-        InputError: no model in it.
-    """
-    root = Path(root)
-    bases = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-    models = [load_latest(base.name, base) for base in bases if version_folders(base)]
-    if not models:
-        raise InputError(
-            f"{root} must hold models as <name>/<version>/. Found: none. Run export first."
-        )
-    return models

@@ -1,27 +1,37 @@
-"""Starts the gRPC server, and stops it without losing requests."""
+"""Starts the gRPC and HTTP ports, and stops them without losing requests."""
 
 import json
-import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 from concurrent import futures
+from typing import Any
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.admission import Admission
 from serving.cached_run import CachedRun
-from serving.models import LoadedModel, ModelStore
+from serving.errors import ServingError
+from serving.http_server import HttpServer
+from serving.manager import ModelManager
+from serving.metrics import ServingMetrics
+from serving.model_config import ModelConfig
+from serving.models import LoadedModel
 from serving.query_cache import QueryCache
-from serving.service import ModelService, PredictionService, Run
+from serving.rest import RestApi
+from serving.service import ModelService, PredictionService
+from serving.settings import ServerSettings
+from serving.store import ModelStore
 from serving.users import SERVICE, UserService
 from tfrs_sage.errors import InputError
 
-DEFAULT_PORT = 8500
-DEFAULT_HOST = "127.0.0.1"
 MAX_MESSAGE_BYTES = 2**31 - 1  # TF Serving's: the most that gRPC takes
 DRAIN_S = 30.0
+_SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
 class ModelServer:
@@ -29,28 +39,35 @@ class ModelServer:
 
     Args:
         store: the models that it answers with.
-        host: address to listen at; this machine only, unless told otherwise.
-        port: 0 takes a free one, see `port`.
+        settings: ports and bounds; port 0 takes a free one, see `port`.
         users: also answers for users, where given.
         query_cache: of embedded texts, where given.
+        metrics: what is counted, where others count too.
 
     Attributes:
-        port: the port that it listens at.
+        port: the port of gRPC.
+        rest_port: the port of HTTP, where there is one.
 
     Raises:
-        InputError: the address cannot be bound.
+        InputError: an address cannot be bound.
     """
 
     def __init__(
         self,
         store: ModelStore,
+        settings: ServerSettings | None = None,
         *,
-        host: str = DEFAULT_HOST,
-        port: int = DEFAULT_PORT,
         users: UserService | None = None,
         query_cache: QueryCache | None = None,
+        metrics: ServingMetrics | None = None,
     ) -> None:
-        threads = 4 * (os.cpu_count() or 1)  # TF Serving's --grpc_max_threads
+        settings = settings or ServerSettings()
+        metrics = metrics or ServingMetrics()
+        if query_cache is not None:
+            metrics.add_counts("query_cache", query_cache.counts)
+        if users is not None:
+            metrics.add_counts("medoid_cache", users.cache_counts)
+        threads = settings.grpc_max_threads
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="grpc"),
             options=[
@@ -59,32 +76,57 @@ class ModelServer:
                 # Else two servers share a port in silence and each gets half the requests.
                 ("grpc.so_reuseport", 0),
             ],
+            # Further calls are RESOURCE_EXHAUSTED.
+            maximum_concurrent_rpcs=threads + settings.max_waiting,
         )
-        run: Run = LoadedModel.run
-        if query_cache is not None:
-            store.identities()
-            run = CachedRun(query_cache)
+        run = metrics.timed(LoadedModel.run if query_cache is None else CachedRun(query_cache))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(store, run), self._server
+            PredictionService(store, run, metrics), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(store), self._server)
         if users is not None:
             self._server.add_generic_rpc_handlers((users.handler(),))
-        self.host = host
+        self._health: Any = None
+        if settings.grpc_health:
+            self._health = health.HealthServicer()
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.host = settings.host
         try:
-            self.port = int(self._server.add_insecure_port(f"{host}:{port}"))
+            self.port = int(self._server.add_insecure_port(f"{self.host}:{settings.port}"))
         except RuntimeError as e:
             raise InputError(
-                f"the server must be able to listen at {host}:{port}. Found: {e}. Stop what "
-                "listens there, or choose another --port."
+                f"the server must be able to listen at {self.host}:{settings.port}. Found: {e}. "
+                "Stop what listens there, or choose another --port."
             ) from e
+        self._http: HttpServer | None = None
+        if settings.rest_port is not None:
+            self._http = HttpServer(
+                RestApi(store, run, metrics, settings.metrics_path).answer,
+                Admission(settings.rest_num_threads, settings.max_waiting),
+                host=self.host,
+                port=settings.rest_port,
+                timeout_s=settings.rest_timeout_s,
+                max_body_bytes=settings.max_body_bytes,
+            )
+            self.rest_port = self._http.port
 
     def start(self) -> None:
         self._server.start()
+        if self._health is not None:
+            for service in ("", *_SERVICES):
+                self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        if self._http is not None:
+            self._http.start()
 
     def stop(self, drain_s: float = DRAIN_S) -> None:
         """Refuses new requests, lets running ones end for up to `drain_s` seconds."""
-        self._server.stop(drain_s).wait()
+        end = time.monotonic() + drain_s
+        if self._health is not None:
+            self._health.enter_graceful_shutdown()
+        stopped = self._server.stop(drain_s)
+        if self._http is not None:
+            self._http.stop(max(0.0, end - time.monotonic()))
+        stopped.wait()
 
     def __enter__(self) -> "ModelServer":
         self.start()
@@ -95,21 +137,39 @@ class ModelServer:
 
 
 def serve_until_signal(
-    models: Iterable[LoadedModel],
+    models: Sequence[ModelConfig],
+    settings: ServerSettings,
     *,
-    host: str = DEFAULT_HOST,
-    port: int = DEFAULT_PORT,
-    drain_s: float = DRAIN_S,
     users: UserService | None = None,
     query_cache: QueryCache | None = None,
-) -> None:
+) -> dict[str, list[int]]:
     """Serves until SIGTERM or SIGINT, then drains. Call it from the main thread.
 
     Prints `serving on HOST:PORT ...` on stderr when requests are answered, and at the end what the
     query cache did.
+
+    Returns:
+        The versions that were served last, by model name.
+
+    Raises:
+        InputError: a model of which no version can be loaded, or an address that is taken.
     """
-    store = ModelStore(models)
-    server = ModelServer(store, host=host, port=port, users=users, query_cache=query_cache)
+    store, metrics = ModelStore(), ServingMetrics()
+
+    def prepare(model: LoadedModel) -> None:
+        if settings.enable_model_warmup:
+            metrics.timed_warmup(model)
+        if query_cache is not None:
+            model.identity  # noqa: B018  (read now, so that no request waits for it)
+
+    manager = ModelManager(
+        store, prepare, max_retries=settings.max_num_load_retries, retry_s=settings.retry_s
+    )
+    try:
+        manager.configure(models)
+    except ServingError as error:
+        raise InputError(f"{error.text} (asked for: {[m.name for m in models]})") from error
+    server = ModelServer(store, settings, users=users, query_cache=query_cache, metrics=metrics)
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -117,13 +177,19 @@ def serve_until_signal(
     }
     try:
         server.start()
+        if settings.poll_s > 0:
+            manager.start(settings.poll_s)
         names = ", ".join(f"{name} {versions}" for name, versions in store.names().items())
         also = "" if users is None else f"; {SERVICE}"
-        print(f"serving on {host}:{server.port}: {names}{also}", file=sys.stderr, flush=True)
+        if settings.rest_port is not None:
+            also += f"; REST on {settings.host}:{server.rest_port}"
+        print(f"serving on {server.host}:{server.port}: {names}{also}", file=sys.stderr, flush=True)
         stop.wait()
-        server.stop(drain_s)
+        server.stop(DRAIN_S)
         if query_cache is not None:
             print(f"query cache: {json.dumps(query_cache.counts())}", file=sys.stderr, flush=True)
     finally:
+        manager.stop()
         for number, handler in before.items():
             signal.signal(number, handler)
+    return store.names()

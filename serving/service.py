@@ -1,12 +1,9 @@
 """The gRPC services: what they check, in TF Serving's order and words."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import grpc
-import numpy as np
-import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -16,12 +13,14 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.checks import checked_filter, checked_inputs
 from serving.errors import ServingError, invalid_argument, not_found
-from serving.models import DEFAULT_SIGNATURE, LoadedModel, ModelStore
-from serving.tensors import from_proto, to_proto
+from serving.metrics import ServingMetrics
+from serving.models import DEFAULT_SIGNATURE, LoadedModel, Run
+from serving.store import ModelStore
+from serving.tensors import to_proto
 
 _SIGNATURE_DEF = "signature_def"
-Run = Callable[[LoadedModel, str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def answer(work: Callable[[Any], Any], request: Any, context: grpc.ServicerContext) -> Any:
@@ -37,7 +36,7 @@ def _require_model_spec(request: Any) -> None:
         raise invalid_argument("Missing ModelSpec")
 
 
-def _effective_spec(model: LoadedModel, signature_name: str = "") -> model_pb2.ModelSpec:
+def effective_spec(model: LoadedModel, signature_name: str = "") -> model_pb2.ModelSpec:
     """The spec of the model that answered, which may say more than the one that asked."""
     spec = model_pb2.ModelSpec(name=model.name, signature_name=signature_name)
     spec.version.value = model.version
@@ -50,18 +49,27 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     Args:
         store: the models.
         run: runs a signature of a model for checked inputs, as `LoadedModel.run` does.
+        metrics: what is counted.
     """
 
-    def __init__(self, store: ModelStore, run: Run = LoadedModel.run) -> None:
-        self._store, self._run = store, run
+    def __init__(self, store: ModelStore, run: Run, metrics: ServingMetrics) -> None:
+        self._store, self._run, self._metrics = store, run, metrics
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """Runs a signature."""
-        return answer(self._predict, request, context)
+        """Runs a signature, unless the request has waited for longer than its client will."""
+        left = context.time_remaining()
+        if left is not None and left <= 0:
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        return answer(self._counted_predict, request, context)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Tells the signatures of a model."""
         return answer(self._metadata, request, context)
+
+    def _counted_predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        name = request.model_spec.name
+        with self._metrics.request(name if self._store.loaded(name) else "", "GRPC"):
+            return self._predict(request)
 
     def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         _require_model_spec(request)
@@ -71,7 +79,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         inputs = checked_inputs(signature, request.inputs)
         wanted = checked_filter(signature, request.output_filter)
         outputs = self._run(model, name, inputs)
-        response = predict_pb2.PredictResponse(model_spec=_effective_spec(model, name))
+        response = predict_pb2.PredictResponse(model_spec=effective_spec(model, name))
         for alias in wanted:
             response.outputs[alias].CopyFrom(to_proto(outputs[alias]))
         return response
@@ -89,9 +97,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 raise invalid_argument(f"Metadata field {field} is not supported")
         model = self._store.find(request.model_spec)
         content = get_model_metadata_pb2.SignatureDefMap(signature_def=model.signature_defs)
-        response = get_model_metadata_pb2.GetModelMetadataResponse(
-            model_spec=_effective_spec(model)
-        )
+        response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=effective_spec(model))
         response.metadata[_SIGNATURE_DEF].Pack(content)
         return response
 
@@ -104,88 +110,33 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Tells the state of a model's versions; a label in the request is ignored."""
-        return answer(self._status, request, context)
-
-    def _status(
-        self, request: get_model_status_pb2.GetModelStatusRequest
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        _require_model_spec(request)
-        name = request.model_spec.name
-        versions = self._store.names().get(name, [])
-        if not versions:
-            raise not_found(f"Could not find any versions of model {name}")
-        if request.model_spec.HasField("version"):
-            wanted = request.model_spec.version.value
-            if wanted not in versions:
-                raise not_found(f"Could not find version {wanted} of model {name}")
-            versions = [wanted]
-        response = get_model_status_pb2.GetModelStatusResponse()
-        for version in reversed(versions):
-            status = response.model_version_status.add(
-                version=version,
-                state=get_model_status_pb2.ModelVersionStatus.State.AVAILABLE,
-            )
-            status.status.SetInParent()  # error code OK, no message
-        return response
+        return answer(lambda r: model_status(self._store, r), request, context)
 
 
-def checked_inputs(signature: meta_graph_pb2.SignatureDef, inputs: Any) -> dict[str, np.ndarray]:
-    """The request's arrays, of the names, dtypes and shapes that the signature asks for.
+def model_status(
+    store: ModelStore, request: get_model_status_pb2.GetModelStatusRequest
+) -> get_model_status_pb2.GetModelStatusResponse:
+    """The states of a model's versions, the newest first.
 
     Raises:
-        ServingError: INVALID_ARGUMENT otherwise.
+        ServingError: NOT_FOUND, no such model or version.
     """
-    sent, required = sorted(inputs), sorted(signature.inputs)
-    if sent != required:
-        extra = [alias for alias in sent if alias not in signature.inputs]
-        missing = [alias for alias in required if alias not in inputs]
-        raise invalid_argument(
-            f"input size does not match signature: {len(sent)}!={len(required)} "
-            f"len({{{','.join(sent)}}}) != len({{{','.join(required)}}}). "
-            f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
+    _require_model_spec(request)
+    name = request.model_spec.name
+    states = store.states(name)
+    if not states:
+        raise not_found(f"Could not find any versions of model {name}")
+    if request.model_spec.HasField("version"):
+        wanted = request.model_spec.version.value
+        if wanted not in states:
+            raise not_found(f"Could not find version {wanted} of model {name}")
+        states = {wanted: states[wanted]}
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for version in sorted(states, reverse=True):
+        status = response.model_version_status.add(
+            version=version, state=states[version].state.value
         )
-    arrays = {}
-    for alias in sent:
-        info, proto = signature.inputs[alias], inputs[alias]
-        if proto.dtype != info.dtype:
-            raise invalid_argument(
-                f"input {alias} must be of type {tf.dtypes.as_dtype(info.dtype).name}. "
-                f"Received: {_dtype_name(proto.dtype)}."
-            )
-        arrays[alias] = from_proto(alias, proto)
-        shape = tf.TensorShape(info.tensor_shape)
-        if not shape.is_compatible_with(arrays[alias].shape):
-            raise invalid_argument(
-                f"input {alias} must have the shape {shape}. Received: "
-                f"{tf.TensorShape(arrays[alias].shape)}."
-            )
-    return arrays
-
-
-def _dtype_name(value: int) -> str:
-    """Name of a dtype that came over the wire, where it may be any number."""
-    try:
-        return str(tf.dtypes.as_dtype(value).name)
-    except TypeError:
-        return f"DataType({value})"
-
-
-def checked_filter(
-    signature: meta_graph_pb2.SignatureDef, output_filter: Iterable[str]
-) -> list[str]:
-    """The outputs to send: those asked for, or all.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, an unknown or a repeated name.
-    """
-    wanted: list[str] = []
-    for alias in output_filter:
-        if alias not in signature.outputs:
-            raise invalid_argument(
-                f"output tensor alias not found in signature: {alias} Outputs expected to be "
-                f"in the set {{{','.join(sorted(signature.outputs))}}}."
-            )
-        if alias in wanted:
-            raise invalid_argument(f"duplicate output tensor alias: {alias}")
-        wanted.append(alias)
-    return wanted or sorted(signature.outputs)
+        status.status.error_code = states[version].code
+        status.status.error_message = states[version].message
+        status.status.SetInParent()  # also where all is well
+    return response

@@ -77,6 +77,10 @@ class UserService:
             {name: _unary(call, self._recommender.store.outages) for name, call in calls.items()},
         )
 
+    def cache_counts(self) -> Json:
+        """What the medoid cache has done."""
+        return dataclasses.asdict(self._recommender.cache.counts())
+
     def recommend(self, message: bytes) -> Json:
         """Items for a user, each with the medoid that it is from.
 
@@ -125,7 +129,7 @@ class UserService:
             "num_items": len(recommender.candidates),
             "num_popular": len(recommender.popular),
             "batch_as_of": recommender.store.batch_as_of(),
-            "cache": dataclasses.asdict(recommender.cache.counts()),
+            "cache": self.cache_counts(),
         }
 
 

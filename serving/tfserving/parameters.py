@@ -101,6 +101,20 @@ def monitoring_problems(path: Path) -> Iterator[str]:
         yield f"{path}: no metrics are told. Set `enable: true`, or leave the file away."
 
 
+def metrics_path(path: Path, default: str) -> str | None:
+    """Where a monitoring file has the metrics told; None where it does not.
+
+    Raises:
+        InputError: not a monitoring file, or no path.
+    """
+    config = parse_text(path, _new("MonitoringConfig")).prometheus_config
+    if not config.enable:
+        return None
+    if config.path and not config.path.startswith("/"):
+        raise InputError(next(monitoring_problems(path)))
+    return config.path or default
+
+
 def batching_problems(path: Path) -> Iterator[str]:
     """What is wrong with a batching file, of the server or of one version."""
     message = parse_text(path, _new("BatchingParameters"))

@@ -8,9 +8,11 @@ import tensorflow_text  # noqa: F401  (the towers' ops)
 
 from serving.cached_run import CachedRun
 from serving.client import PredictClient
-from serving.models import LoadedModel, ModelStore
+from serving.models import LoadedModel
 from serving.query_cache import MemoryQueryCache
 from serving.server import ModelServer
+from serving.settings import ServerSettings
+from serving.store import ModelStore
 from tests.export.toy import KeywordTower, save_tower
 from tests.serving.toys import HalfPlus, TextSearch
 
@@ -118,7 +120,7 @@ def test_many_clients_over_grpc(folders) -> None:
     cache = MemoryQueryCache(1 << 20)
     store = ModelStore([LoadedModel("tower", 1, folders / "tower" / "1")])
     failures = []
-    with ModelServer(store, port=0, query_cache=cache) as server:
+    with ModelServer(store, ServerSettings(port=0), query_cache=cache) as server:
 
         def ask(seed: int) -> None:
             rng = np.random.default_rng(seed)

@@ -9,9 +9,10 @@ import grpc
 import pytest
 
 from serving.client import UserClient
-from serving.models import ModelStore
 from serving.run_users import has_users, index_version, open_recommender, open_users, popular_items
 from serving.server import ModelServer
+from serving.settings import ServerSettings
+from serving.store import ModelStore
 from serving.users import SERVICE
 from tests.serving.user_run import make_user_run
 from tests.users.planted import CONFIG, LIKED, NOW, VECTORS, axis_of
@@ -30,7 +31,9 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(run):
-    with ModelServer(ModelStore([]), port=0, users=open_users(run, CONFIG)) as server:
+    with ModelServer(
+        ModelStore([]), ServerSettings(port=0), users=open_users(run, CONFIG)
+    ) as server:
         yield f"127.0.0.1:{server.port}"
 
 
@@ -169,7 +172,7 @@ def test_other_methods_and_servers_without_users_are_unimplemented(client) -> No
         client.call("Forget", {})
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     with (
-        ModelServer(ModelStore([]), port=0) as server,
+        ModelServer(ModelStore([]), ServerSettings(port=0)) as server,
         UserClient(f"127.0.0.1:{server.port}", timeout_s=TIMEOUT_S) as other,
         pytest.raises(grpc.RpcError) as caught,
     ):
@@ -183,7 +186,9 @@ def test_a_store_that_cannot_be_read_is_not_the_clients_fault(tmp_path) -> None:
         connection.execute("UPDATE users SET value = '{}'")
     connection.close()
     with (
-        ModelServer(ModelStore([]), port=0, users=open_users(run, CONFIG)) as server,
+        ModelServer(
+            ModelStore([]), ServerSettings(port=0), users=open_users(run, CONFIG)
+        ) as server,
         UserClient(f"127.0.0.1:{server.port}", timeout_s=TIMEOUT_S) as client,
         pytest.raises(grpc.RpcError, match="must be the JSON of StoredUser") as caught,
     ):
@@ -219,7 +224,7 @@ def test_a_redis_that_goes_away_is_told_as_unavailable(run, tmp_path_factory) ->
         with open_store(url) as store:
             store.finish_batch(NOW, lambda user: user)
         service = open_users(run, CONFIG, url)
-        server = ModelServer(ModelStore([]), port=0, users=service)
+        server = ModelServer(ModelStore([]), ServerSettings(port=0), users=service)
         with server, UserClient(f"127.0.0.1:{server.port}", timeout_s=TIMEOUT_S) as client:
             client.wait_until_ready(TIMEOUT_S)
             assert client.recommend("u", k=2)["source"] == "popular"

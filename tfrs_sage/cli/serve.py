@@ -1,4 +1,4 @@
-"""`tfrs-sage serve`: answers TF Serving's gRPC API with a run's exported models."""
+"""`tfrs-sage serve`: answers TF Serving's gRPC and REST APIs with exported models."""
 
 import os
 from pathlib import Path
@@ -34,12 +34,81 @@ def serve(
     model_name: Annotated[
         str, typer.Option("--model_name", help="Name of the model at --model_base_path.")
     ] = "default",
+    model_config_file: Annotated[
+        Path | None,
+        typer.Option("--model_config_file", help="Text proto: models, version policies, labels."),
+    ] = None,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="gRPC port; 0 takes a free one.")
     ] = 8500,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen at; 0.0.0.0 for every network.")
     ] = "127.0.0.1",
+    rest_api_port: Annotated[
+        int, typer.Option("--rest_api_port", min=0, max=65535, help="HTTP port; 0: no HTTP.")
+    ] = 0,
+    rest_api_timeout_in_ms: Annotated[
+        int,
+        typer.Option(
+            "--rest_api_timeout_in_ms", min=1, help="Time until an HTTP request's turn comes."
+        ),
+    ] = 30_000,
+    rest_api_num_threads: Annotated[
+        int,
+        typer.Option("--rest_api_num_threads", min=0, help="At work over HTTP [4 x CPUs]."),
+    ] = 0,
+    rest_api_max_body_bytes: Annotated[
+        int, typer.Option("--rest_api_max_body_bytes", min=1, help="Of one HTTP request.")
+    ] = 1 << 24,
+    grpc_max_threads: Annotated[
+        int, typer.Option("--grpc_max_threads", min=0, help="At work over gRPC [4 x CPUs].")
+    ] = 0,
+    max_waiting_requests: Annotated[
+        int,
+        typer.Option(
+            "--max_waiting_requests",
+            min=0,
+            help="Requests that wait, by port; further ones get RESOURCE_EXHAUSTED (429).",
+        ),
+    ] = 256,
+    monitoring_config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--monitoring_config_file",
+            help="Text proto: Prometheus metrics on the HTTP port, and their path.",
+        ),
+    ] = None,
+    enable_grpc_healthcheck_service: Annotated[
+        bool,
+        typer.Option(
+            "--enable_grpc_healthcheck_service",
+            help="Also answer grpc.health.v1.Health on the gRPC port.",
+        ),
+    ] = False,
+    file_system_poll_wait_seconds: Annotated[
+        float,
+        typer.Option(
+            "--file_system_poll_wait_seconds",
+            min=0,
+            help="Between two looks for new versions; 0: only at the start.",
+        ),
+    ] = 1.0,
+    enable_model_warmup: Annotated[
+        bool,
+        typer.Option(
+            "--enable_model_warmup/--noenable_model_warmup",
+            help="Replay a version's warm-up requests before it answers.",
+        ),
+    ] = True,
+    max_num_load_retries: Annotated[
+        int,
+        typer.Option(
+            "--max_num_load_retries", min=0, help="For a version whose files stay the same."
+        ),
+    ] = 5,
+    load_retry_interval_micros: Annotated[
+        int, typer.Option("--load_retry_interval_micros", min=0, help="Between the retries.")
+    ] = 60_000_000,
     users: Annotated[
         bool | None,
         typer.Option(
@@ -70,14 +139,16 @@ def serve(
     ] = 30 * 86_400.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve exported models over TF Serving's gRPC API until SIGTERM or Ctrl-C.
+    """Serve exported models over TF Serving's gRPC and REST APIs until SIGTERM or Ctrl-C.
 
-    With --dir also the run's users, by tfrs_sage.users.v1.UserService of the same port.
+    New versions are served once they are loaded and warmed up, then the old ones go. With --dir
+    also the run's users, by tfrs_sage.users.v1.UserService of the gRPC port.
     """
-    if (dir is None) == (model_base_path is None):
+    given = [one for one in (dir, model_base_path, model_config_file) if one is not None]
+    if len(given) != 1:
         raise InputError(
-            "serve takes either --dir or --model_base_path. Received: "
-            f"{'neither' if dir is None else 'both'}."
+            "serve takes one of --dir, --model_base_path and --model_config_file. Received: "
+            f"{len(given)} of them."
         )
     if dir is None and (users or store):
         raise InputError(
@@ -87,23 +158,47 @@ def serve(
     # Requests share the cores. Threads for each of their small products would only wait for one
     # another: ten times the time, measured. Heeded because NumPy is not loaded yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from serving.models import load_all, load_latest, register_custom_ops
+    from serving.metrics import DEFAULT_PATH
+    from serving.model_config import ModelConfig, models_of_folder, read_model_config
+    from serving.models import register_custom_ops
     from serving.query_cache import open_query_cache
     from serving.server import serve_until_signal
+    from serving.settings import THREADS, ServerSettings
+    from serving.tfserving.parameters import metrics_path
 
+    settings = ServerSettings(
+        host=host,
+        port=port,
+        rest_port=rest_api_port or None,
+        rest_timeout_s=rest_api_timeout_in_ms / 1000,
+        grpc_max_threads=grpc_max_threads or THREADS,
+        rest_num_threads=rest_api_num_threads or THREADS,
+        max_waiting=max_waiting_requests,
+        max_body_bytes=rest_api_max_body_bytes,
+        metrics_path=metrics_path(monitoring_config_file, DEFAULT_PATH)
+        if monitoring_config_file
+        else None,
+        grpc_health=enable_grpc_healthcheck_service,
+        poll_s=file_system_poll_wait_seconds,
+        enable_model_warmup=enable_model_warmup,
+        max_num_load_retries=max_num_load_retries,
+        retry_s=load_retry_interval_micros / 1e6,
+    )
     cache = open_query_cache(query_cache, query_cache_size, query_cache_ttl)
     register_custom_ops()
     if dir is not None:
         from tfrs_sage.cli.run_folder import read_state
 
-        models = load_all(read_state(dir).get("saved_models") or dir / "saved_models")
+        models = models_of_folder(read_state(dir).get("saved_models") or dir / "saved_models")
+    elif model_config_file is not None:
+        models = read_model_config(model_config_file)
     else:
         assert model_base_path is not None
-        models = [load_latest(model_name, model_base_path)]
+        models = [ModelConfig(model_name, model_base_path)]
     service = user_service(dir, users, store) if dir else None
-    serve_until_signal(models, host=host, port=port, users=service, query_cache=cache)
+    served = serve_until_signal(models, settings, users=service, query_cache=cache)
     result: dict[str, Any] = {
-        "served": [{"name": model.name, "version": model.version} for model in models]
+        "served": [{"name": n, "version": v} for n, versions in served.items() for v in versions]
     }
     if cache is not None:
         result["query_cache"] = cache.counts()

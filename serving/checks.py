@@ -1,0 +1,83 @@
+"""What a predict request must be for its signature, in TF Serving's words."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving.errors import invalid_argument
+from serving.tensors import from_proto
+
+
+def checked_inputs(signature: meta_graph_pb2.SignatureDef, inputs: Any) -> dict[str, np.ndarray]:
+    """The request's arrays, of the names, dtypes and shapes that the signature asks for.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT otherwise.
+    """
+    sent, required = sorted(inputs), sorted(signature.inputs)
+    if sent != required:
+        extra = [alias for alias in sent if alias not in signature.inputs]
+        missing = [alias for alias in required if alias not in inputs]
+        raise invalid_argument(
+            f"input size does not match signature: {len(sent)}!={len(required)} "
+            f"len({{{','.join(sent)}}}) != len({{{','.join(required)}}}). "
+            f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
+        )
+    arrays = {}
+    for alias in sent:
+        info, proto = signature.inputs[alias], inputs[alias]
+        if proto.dtype != info.dtype:
+            raise invalid_argument(
+                f"input {alias} must be of type {tf.dtypes.as_dtype(info.dtype).name}. "
+                f"Received: {_dtype_name(proto.dtype)}."
+            )
+        arrays[alias] = from_proto(alias, proto)
+    check_shapes(signature, arrays)
+    return arrays
+
+
+def check_shapes(signature: meta_graph_pb2.SignatureDef, arrays: Mapping[str, np.ndarray]) -> None:
+    """Whether arrays are of the shapes that the signature asks for.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT otherwise.
+    """
+    for alias, array in arrays.items():
+        shape = tf.TensorShape(signature.inputs[alias].tensor_shape)
+        if not shape.is_compatible_with(array.shape):
+            raise invalid_argument(
+                f"input {alias} must have the shape {shape}. Received: "
+                f"{tf.TensorShape(array.shape)}."
+            )
+
+
+def _dtype_name(value: int) -> str:
+    """Name of a dtype that came over the wire, where it may be any number."""
+    try:
+        return str(tf.dtypes.as_dtype(value).name)
+    except TypeError:
+        return f"DataType({value})"
+
+
+def checked_filter(
+    signature: meta_graph_pb2.SignatureDef, output_filter: Iterable[str]
+) -> list[str]:
+    """The outputs to send: those asked for, or all.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, an unknown or a repeated name.
+    """
+    wanted: list[str] = []
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be "
+                f"in the set {{{','.join(sorted(signature.outputs))}}}."
+            )
+        if alias in wanted:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+        wanted.append(alias)
+    return wanted or sorted(signature.outputs)
