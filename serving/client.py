@@ -1,46 +1,121 @@
-"""Clients of the server: TF Serving's gRPC API with numpy in and out, and the users' RPCs."""
+"""Clients of the server: TF Serving's gRPC API with numpy in and out, and the users' RPCs.
 
+They need numpy, grpcio and protobuf alone: no TensorFlow is imported. Where the package is wanted
+for them only, `pip install --no-deps tfrs-sage` beside those three is enough.
+"""
+
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import grpc
 import numpy as np
-import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 
-from serving.users import SERVICE
+from serving import wire_messages as wire
+from serving.wire_tensors import dtype_name, to_array, to_tensor
 
 MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's own default of 4 MiB is soon met
 DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_ATTEMPTS = 4
+_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+_SIGNATURE_DEF = "signature_def"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """How a connection is encrypted; files are PEM.
+
+    Attributes:
+        ca: who signs the server's certificate; None: whom gRPC trusts.
+        certificate, key: the client's own, for mutual TLS; both or neither.
+        server_name: the name in the server's certificate where it is not the target's host.
+
+    Raises:
+        ValueError: a certificate without its key, or the other way round.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError(
+                "mutual TLS needs a certificate and its key. Received: "
+                f"certificate={self.certificate}, key={self.key}. Give both or neither."
+            )
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """What gRPC takes. Raises OSError where a file cannot be read."""
+        ca, key, certificate = (
+            None if path is None else path.read_bytes()
+            for path in (self.ca, self.key, self.certificate)
+        )
+        return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a signature.
+
+    Attributes:
+        dtype: TensorFlow's name, e.g. `float32`, `string`.
+        shape: sizes, None for any; None in its place where the rank is not known either.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """A signature of a model: its inputs and outputs by name."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    method_name: str
 
 
 class Client:
-    """A channel to one server; a context manager.
+    """A channel to one server; a context manager, for all threads.
 
-    A refused request raises `grpc.RpcError` with `code()` and `details()`.
+    A call that meets UNAVAILABLE (a restart, a lost connection) is made again after 0.1 s, then
+    0.2, 0.4 ... 2 s, each up to a fifth more or less, until it has been made `attempts` times or
+    its time is over. Any other refusal raises at once: `grpc.RpcError` with `code()`, `details()`.
 
     Args:
         target: `host:port`.
-        timeout_s: the longest that a call may take.
+        timeout_s: the longest that a call may take, all its attempts together.
+        attempts: 1 to 5 (gRPC's most); 1 never tries again.
+        tls: encrypts; None sends in the clear.
+        token: sent as `authorization: Bearer TOKEN`; without TLS whoever listens can read it.
+
+    Raises:
+        ValueError: `attempts` out of range.
     """
 
-    def __init__(self, target: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        attempts: int = DEFAULT_ATTEMPTS,
+        tls: Tls | None = None,
+        token: str | None = None,
+    ) -> None:
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(
-            target,
-            options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ],
-        )
+        self._methods: dict[str, Any] = {}
+        self._metadata = None if token is None else [("authorization", f"Bearer {token}")]
+        options = _options(attempts)
+        if tls is None:
+            self._channel = grpc.insecure_channel(target, options)
+            return
+        if tls.server_name is not None:
+            options.append(("grpc.ssl_target_name_override", tls.server_name))
+        self._channel = grpc.secure_channel(target, tls.credentials(), options)
 
     def wait_until_ready(self, timeout_s: float) -> None:
         """Returns when the server accepts calls.
@@ -62,20 +137,23 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _send(self, service: str, name: str, request: bytes) -> bytes:
+        path = f"/{service}/{name}"
+        method = self._methods.get(path)
+        if method is None:
+            method = self._methods[path] = self._channel.unary_unary(path)
+        answer: bytes = method(request, timeout=self._timeout_s, metadata=self._metadata)
+        return answer
+
 
 class PredictClient(Client):
     """Talks to one server, ours or TF Serving's.
 
     Example:
         with PredictClient("127.0.0.1:8500") as client:
-            answer = client.predict("retrieval", {"query": ["red sofa"], "k": np.int32(10)})
+            answer = client.predict("retrieval", {"query": ["red sofa"], "k": 10})
             print(answer["product_id"])
     """
-
-    def __init__(self, target: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        super().__init__(target, timeout_s=timeout_s)
-        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
     def predict(
         self,
@@ -91,39 +169,44 @@ class PredictClient(Client):
 
         Args:
             model: the model's name.
-            inputs: what `np.asarray` takes, by input name; dtypes must be the signature's.
+            inputs: numbers, bool, str or bytes by input name, arrays or what `np.asarray` takes.
+                Python's floats are sent as float32, its ints as int32 where they fit; other
+                dtypes must be the signature's.
             signature: `serving_default` where empty.
             version: the latest where neither it nor `version_label` is given.
             outputs: names of the outputs to send; all where empty.
 
         Returns:
-            Arrays by output name; strings as object arrays of bytes.
+            Arrays by output name; strings as object arrays of bytes, bfloat16 as float32.
         """
         spec = _spec(model, version, version_label)
         spec.signature_name = signature
-        request = predict_pb2.PredictRequest(model_spec=spec, output_filter=outputs)
+        request = wire.PredictRequest(model_spec=spec, output_filter=outputs)
         for name, value in inputs.items():
-            # Numbers go as `tensor_content`: a copy of memory, no encoding one by one.
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        response = self._prediction.Predict(request, timeout=self._timeout_s)
-        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+            request.inputs.add(key=name, value=to_tensor(value))
+        answer = self._send(wire.PREDICTION_SERVICE, "Predict", request.SerializeToString())
+        found = wire.PredictResponse.FromString(answer).outputs
+        return {one.key: to_array(one.value) for one in found}
 
-    def metadata(self, model: str, *, version: int | None = None) -> dict[str, Any]:
-        """Signature definitions by name."""
-        request = get_model_metadata_pb2.GetModelMetadataRequest(
-            model_spec=_spec(model, version, None), metadata_field=["signature_def"]
+    def metadata(self, model: str, *, version: int | None = None) -> dict[str, Signature]:
+        """Signatures by name."""
+        request = wire.MetadataRequest(
+            model_spec=_spec(model, version, None), metadata_field=[_SIGNATURE_DEF]
         )
-        response = self._prediction.GetModelMetadata(request, timeout=self._timeout_s)
-        content = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(content)
-        return dict(content.signature_def)
+        answer = self._send(
+            wire.PREDICTION_SERVICE, "GetModelMetadata", request.SerializeToString()
+        )
+        fields = wire.MetadataResponse.FromString(answer).metadata
+        (packed,) = (one.value.value for one in fields if one.key == _SIGNATURE_DEF)
+        found = wire.Signatures.FromString(packed).signature_def
+        return {one.key: _signature(one.value) for one in found}
 
     def status(self, model: str, *, version: int | None = None) -> dict[int, str]:
         """State of each version, e.g. `{1: "AVAILABLE"}`."""
-        request = get_model_status_pb2.GetModelStatusRequest(model_spec=_spec(model, version, None))
-        response = self._models.GetModelStatus(request, timeout=self._timeout_s)
-        state = get_model_status_pb2.ModelVersionStatus.State
-        return {s.version: state.Name(s.state) for s in response.model_version_status}
+        request = wire.StatusRequest(model_spec=_spec(model, version, None))
+        answer = self._send(wire.MODEL_SERVICE, "GetModelStatus", request.SerializeToString())
+        found = wire.StatusResponse.FromString(answer).model_version_status
+        return {one.version: _STATES.get(one.state, str(one.state)) for one in found}
 
 
 class UserClient(Client):
@@ -163,22 +246,54 @@ class UserClient(Client):
 
     def call(self, method: str, message: dict[str, Any]) -> dict[str, Any]:
         """Sends a message, returns the answer."""
-        call = self._channel.unary_unary(f"/{SERVICE}/{method}")
-        answer: dict[str, Any] = json.loads(
-            call(json.dumps(message).encode(), timeout=self._timeout_s)
-        )
+        sent = json.dumps(message).encode()
+        answer: dict[str, Any] = json.loads(self._send(wire.USER_SERVICE, method, sent))
         return answer
 
 
-def _spec(model: str, version: int | None, label: str | None) -> model_pb2.ModelSpec:
+def _options(attempts: int) -> list[tuple[str, Any]]:
+    """Of a gRPC channel: bounds, and when calls are made again."""
+    if not 1 <= attempts <= 5:
+        raise ValueError(f"`attempts` must be 1 to 5, the most of gRPC. Received: {attempts}.")
+    retry = {
+        "maxAttempts": attempts,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    config = {"methodConfig": [{"name": [{}], "retryPolicy": retry}]}
+    return [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.enable_retries", int(attempts > 1)),
+        *([("grpc.service_config", json.dumps(config))] if attempts > 1 else []),
+        # A request is kept until it is answered, however large: else it is not sent again.
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+    ]
+
+
+def _spec(model: str, version: int | None, label: str | None) -> Any:
     if version is not None and label is not None:
         raise ValueError(
             "a request names a version or a label, not both. Received: "
             f"version={version}, version_label={label!r}."
         )
-    spec = model_pb2.ModelSpec(name=model)
-    if version is not None:
-        spec.version.value = version
-    if label is not None:
-        spec.version_label = label
-    return spec
+    number = None if version is None else {"value": version}
+    return wire.ModelSpec(name=model, version=number, version_label=label)
+
+
+def _signature(message: Any) -> Signature:
+    def specs(named: Any) -> dict[str, TensorSpec]:
+        return {one.key: _tensor_spec(one.value) for one in named}
+
+    return Signature(specs(message.inputs), specs(message.outputs), message.method_name)
+
+
+def _tensor_spec(info: Any) -> TensorSpec:
+    shape = info.tensor_shape
+    sizes = tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
+    return TensorSpec(dtype_name(info.dtype), None if shape.unknown_rank else sizes)

@@ -26,7 +26,8 @@ from serving.rest import RestApi
 from serving.service import ModelService, PredictionService
 from serving.settings import ServerSettings
 from serving.store import ModelStore
-from serving.users import SERVICE, UserService
+from serving.users import UserService
+from serving.wire_messages import USER_SERVICE
 from tfrs_sage.errors import InputError
 
 MAX_MESSAGE_BYTES = 2**31 - 1  # TF Serving's: the most that gRPC takes
@@ -180,7 +181,7 @@ def serve_until_signal(
         if settings.poll_s > 0:
             manager.start(settings.poll_s)
         names = ", ".join(f"{name} {versions}" for name, versions in store.names().items())
-        also = "" if users is None else f"; {SERVICE}"
+        also = "" if users is None else f"; {USER_SERVICE}"
         if settings.rest_port is not None:
             also += f"; REST on {settings.host}:{server.rest_port}"
         print(f"serving on {server.host}:{server.port}: {names}{also}", file=sys.stderr, flush=True)

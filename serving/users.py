@@ -21,11 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.errors import ServingError, invalid_argument
 from serving.service import answer
+from serving.wire_messages import USER_SERVICE
 from tfrs_sage.errors import InputError
 from tfrs_sage.users.online import Event, VectorOf, update_users
 from tfrs_sage.users.recommend import Recommendation, Recommender, checked_k
 
-SERVICE = "tfrs_sage.users.v1.UserService"
 CLOCK_SKEW_S = 300.0  # an event may be so far in the future, by its sender's clock
 _SHOWN = 120  # characters of a refused message that the error repeats
 
@@ -73,7 +73,7 @@ class UserService:
             "Status": self.status,
         }
         return grpc.method_handlers_generic_handler(
-            SERVICE,
+            USER_SERVICE,
             {name: _unary(call, self._recommender.store.outages) for name, call in calls.items()},
         )
 

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.client import PredictClient
+from serving.client import PredictClient, TensorSpec
 from serving.models import LoadedModel
 from serving.server import ModelServer
 from serving.settings import ServerSettings
@@ -211,8 +211,12 @@ def test_the_models_own_error_is_passed_on_and_cut(client) -> None:
 
 def test_metadata(client, stubs) -> None:
     signatures = client.metadata("half")
-    assert signatures["pair"].inputs["x"].dtype == tf.float32.as_datatype_enum
-    assert [d.size for d in signatures["pair"].inputs["x"].tensor_shape.dim] == [-1, 2]
+    assert signatures["pair"].inputs == {
+        "x": TensorSpec("float32", (None, 2)),
+        "scale": TensorSpec("int32", ()),
+    }
+    assert signatures["types"].outputs["i64"] == TensorSpec("int64", None)
+    assert signatures["pair"].method_name == "tensorflow/serving/predict"
     request = get_model_metadata_pb2.GetModelMetadataRequest()
     ask = stubs[0].GetModelMetadata
     assert _refused(ask, request, timeout=TIMEOUT_S) == ("INVALID_ARGUMENT", "Missing ModelSpec")

@@ -13,7 +13,7 @@ from serving.run_users import has_users, index_version, open_recommender, open_u
 from serving.server import ModelServer
 from serving.settings import ServerSettings
 from serving.store import ModelStore
-from serving.users import SERVICE
+from serving.wire_messages import USER_SERVICE
 from tests.serving.user_run import make_user_run
 from tests.users.planted import CONFIG, LIKED, NOW, VECTORS, axis_of
 from tests.users.stores import redis_server
@@ -161,7 +161,7 @@ def test_malformed_messages_are_refused_with_rule_value_and_way_out(
 ) -> None:
     sent = message if isinstance(message, bytes) else json.dumps(message).encode()
     with grpc.insecure_channel(address) as channel:
-        call = channel.unary_unary(f"/{SERVICE}/{method}")
+        call = channel.unary_unary(f"/{USER_SERVICE}/{method}")
         with pytest.raises(grpc.RpcError, match=text) as caught:
             call(sent, timeout=TIMEOUT_S)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
