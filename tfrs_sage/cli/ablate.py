@@ -1,8 +1,8 @@
 """`tfrs-sage ablate`: what each part of the model gives."""
 
 import json as jsonlib
-import re
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,59 +11,101 @@ import typer
 from tfrs_sage.cli.options import DirOption, SetOption
 from tfrs_sage.cli.output import JsonOption, emit
 
+logger = logging.getLogger(__name__)
 SHARED = ("examples", "catalogue", "vocabulary", "mined")
 
 
-def variant_run(parent: Any, folder: Path, settings: list[str]) -> Any:
+def variant_run(parent: Any, folder: Path, config: Any) -> Any:
     """A `RunFolder` of its own over the parent's preprocessed tables."""
     from tfrs_sage.cli.run_folder import RunFolder
-    from tfrs_sage.training.config import load_config
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
         if (parent.path / name).exists() and not (folder / name).exists():
             (folder / name).symlink_to((parent.path / name).resolve())
-    config = load_config("base", parent.path / "config.yaml", settings)
     run = RunFolder(folder, config)
     run.save()
     return run
 
 
-def outcome_of(run: Any, split: str, groups: Mapping[str, list[str]]) -> tuple[Any, Any]:
-    """Trains a variant unless that is done; its figures and what its training noted.
+def outcome_of(run: Any, split: str) -> tuple[Any, Any]:
+    """Trains and evaluates a variant unless that is done; its ranks and what its training noted.
 
-    The tasks that it was not trained on are left out, and so is a group that has one of them.
+    The tasks that it was not trained on are left out.
     """
-    from tfrs_sage.artefacts import read_manifest
+    import keras
+
+    from tfrs_sage.artefacts import MANIFEST, read_manifest
     from tfrs_sage.report.evaluate_run import evaluate_run
+    from tfrs_sage.report.ranks import ranks_path, read_ranks
     from tfrs_sage.training.assemble import chosen_tasks
 
     for step in ("train", "towers", "embed"):
         run.do(step, skip_done=True)
-    trained = set(chosen_tasks(run.config, read_manifest(run.path / "examples")["tasks"]))
-    whole = {name: members for name, members in groups.items() if trained.issuperset(members)}
-    figures = evaluate_run(run.path, run.root, split, whole, tasks=trained)
+    ranks = ranks_path(run.path, split)
+    embedded = max(one.stat().st_mtime for one in run.path.glob(f"embeddings/*/{MANIFEST}"))
+    if not (ranks.is_file() and ranks.stat().st_mtime > embedded):
+        trained = chosen_tasks(run.config, read_manifest(run.path / "examples")["tasks"])
+        evaluate_run(run.path, run.root, split, tasks=trained)
+    keras.backend.clear_session()  # else each variant would leave its graphs behind
     noted = jsonlib.loads((run.path / "metrics" / "train.json").read_text(encoding="utf-8"))
-    return figures, noted
+    return read_ranks(run.path, split), noted
 
 
-def summary_table(plan: str, summary: dict[str, Any]) -> Any:
-    """Variants as rows; Recall@10 of groups and tasks with the spread over the seeds, seconds."""
+def chosen_variants(
+    plan: Mapping[str, Any], config_of: Callable[[Mapping[str, Any]], Any]
+) -> dict[str, Mapping[str, Any]]:
+    """The variants whose configuration is not that of the reference, which is the first one.
+
+    All of them are read before anything is trained, so that a wrong setting ends it at once.
+    """
+    configs = {variant: config_of(changes) for variant, changes in plan.items()}
+    reference = next(iter(configs))
+    kept: dict[str, Mapping[str, Any]] = {}
+    for variant, changes in plan.items():
+        if variant != reference and configs[variant] == configs[reference]:
+            logger.info("%s is the reference itself: left out", variant)
+        else:
+            kept[variant] = changes
+    return kept
+
+
+def summary_table(plan: str, summary: Mapping[str, Any]) -> Any:
+    """A section for each group and task; in it the variants that were trained for it."""
     from rich.table import Table
 
     from tfrs_sage.report.ablation import columns
 
-    shown = columns(summary)
     table = Table(title=f"ablation {plan}: Recall@10 over all candidates")
-    table.add_column("variant")
-    for kind, name in shown:
-        table.add_column(f"{name} (all)" if kind == "groups" else name, justify="right")
-    table.add_column("train s", justify="right")
-    for variant, one in summary.items():
-        found = [one[kind].get(name) for kind, name in shown]
-        cells = [f"{cell['recall@10']:.3f} ±{cell['std']:.3f}" if cell else "-" for cell in found]
-        table.add_row(variant, *cells, f"{one['train_seconds']:.0f}")
+    headings = ("task", "variant", "recall@10", "95% of queries", "± of seeds")
+    for heading in (*headings, "to the first", "95% of queries", "p", "train s"):
+        table.add_column(heading, justify="left" if heading in ("task", "variant") else "right")
+    for kind, name in columns(summary):
+        shown = [variant for variant, one in summary.items() if name in one[kind]]
+        for variant in shown:
+            cell = summary[variant][kind][name]
+            table.add_row(
+                f"{name} (all)" if kind == "groups" else name,
+                variant,
+                f"{cell['recall@10']:.3f}",
+                "{:.3f} to {:.3f}".format(*cell["interval"]),
+                "" if cell["std"] is None else f"{cell['std']:.3f}",
+                *_difference(cell.get("against_reference")),
+                f"{summary[variant]['train_seconds']:.0f}",
+                end_section=variant == shown[-1],
+            )
     return table
+
+
+def _difference(against: Mapping[str, Any] | None) -> list[str]:
+    """Difference to the reference, its interval and p value; empty for the reference."""
+    if against is None:
+        return ["", "", ""]
+    return [
+        f"{against['difference']:+.3f}",
+        "{:+.3f} to {:+.3f}".format(*against["interval"]),
+        f"{against['p_value']:.4f}",
+    ]
 
 
 def ablate(
@@ -78,46 +120,64 @@ def ablate(
 ) -> None:
     """Train the variants of a plan on a preprocessed run, equally long, and print one table.
 
-    The first variant is the reference: the others take as many steps of as many pairs. Each is a
-    run folder under RUN/ablations; those that are done are not trained again.
+    The first variant is the reference: the others take as many steps of as many pairs, and are
+    tested against it query by query. Each is a run folder under RUN/ablations, which `compare` and
+    `evaluate` take as any other. Stopped and begun again, it goes on where it was; variants that
+    are done are not trained again, and more --seeds add to those that are there.
+
+    A plan file maps a variant's name to its settings, the reference first:
+
+        base: {}
+
+        wide: {embedding_dim: 512}
+
+        no pictures: {product_tower.use_images: false}
+
+        clicks only: {training.tasks: {search/product/click: {}}}
     """
     from tfrs_sage.artefacts import read_manifest, write_json
     from tfrs_sage.cli.run_folder import RunFolder
-    from tfrs_sage.report.ablation import (
-        Outcome,
+    from tfrs_sage.report.ablation import Outcome, summarise
+    from tfrs_sage.report.ablation_plans import (
+        folder_names,
         read_plan,
-        summarise,
         task_groups,
         variant_settings,
     )
     from tfrs_sage.training.assemble import chosen_tasks
     from tfrs_sage.training.config import load_config
 
+    def configured(changes: Mapping[str, Any], *more: str, reference: Any = None) -> Any:
+        settings = (*(set or ()), *variant_settings(changes, reference), *more)
+        return load_config("base", dir / "config.yaml", settings)
+
     parent = RunFolder.open(dir)
     manifest = read_manifest(dir / "examples")
     counts = manifest["tasks"]
     texts = {entity: spec["texts"] for entity, spec in manifest["entities"].items()}
-    config = load_config("base", dir / "config.yaml", set or ())
+    config = configured({})
     tested = [name for name in chosen_tasks(config, counts) if counts[name].get(split)]
-    groups = task_groups(tested)
-    outcomes: dict[str, Outcome] = {}
-    reference = None
     pairs = {name: counts[name]["train"] for name in tested}
-    for variant, changes in read_plan(plan, pairs, texts).items():
-        outcome = outcomes.setdefault(variant, Outcome())
-        for seed in range(seeds):
-            settings = [*(set or ()), *variant_settings(changes, reference)]
-            name = re.sub(r"[^\w.]+", "-", f"{variant}-{seed}")
-            run = variant_run(
-                parent,
-                dir / "ablations" / Path(plan).stem / name,
-                [*settings, f"training.seed={seed}"],
-            )
-            figures, noted = outcome_of(run, split, groups)
-            reference = reference or noted
-            outcome.figures.append(figures)
-            outcome.trainings.append(noted)
-    summary = summarise(outcomes)
-    result = {"plan": plan, "split": split, "variants": summary}
-    write_json(dir / "metrics" / f"ablation-{Path(plan).stem}.json", result)
-    emit(result, json, summary_table(plan, summary))
+    variants = chosen_variants(read_plan(plan, config, pairs, texts), configured)
+    names, stem = folder_names(variants), Path(plan).stem
+    outcomes = {variant: Outcome() for variant in variants}
+    result: dict[str, Any] = {}
+    reference = None
+    for number, (seed, variant) in enumerate((s, v) for s in range(seeds) for v in variants):
+        logger.info(
+            "ablation: %d of %d, %s, seed %d", number + 1, seeds * len(variants), variant, seed
+        )
+        run = variant_run(
+            parent,
+            dir / "ablations" / stem / f"{names[variant]}-{seed}",
+            configured(variants[variant], f"training.seed={seed}", reference=reference),
+        )
+        ranks, noted = outcome_of(run, split)
+        reference = reference or noted
+        outcomes[variant].ranks.append(ranks)
+        outcomes[variant].trainings.append(noted)
+        if (number + 1) % len(variants) == 0:  # another seed of all is done
+            summary = summarise(outcomes, task_groups(tested))
+            result = {"plan": plan, "split": split, "seeds": seed + 1, "variants": summary}
+            write_json(dir / "metrics" / f"ablation-{stem}.json", result)
+    emit(result, json, summary_table(plan, result["variants"]))
