@@ -2,7 +2,7 @@
 
 import json as jsonlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,38 +15,46 @@ logger = logging.getLogger(__name__)
 SHARED = ("examples", "catalogue", "vocabulary", "mined")
 
 
-def variant_run(parent: Any, folder: Path, config: Any) -> Any:
-    """A `RunFolder` of its own over the parent's preprocessed tables."""
+def variant_run(parent: Any, folder: Path, config: Any, tasks: Collection[str]) -> Any:
+    """A `RunFolder` of its own over the parent's preprocessed tables.
+
+    Only what is ranked, or asks without being a text, is embedded: texts are when they are met.
+    """
     from tfrs_sage.cli.run_folder import RunFolder
+    from tfrs_sage.schema.features import Task
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
         if (parent.path / name).exists() and not (folder / name).exists():
             (folder / name).symlink_to((parent.path / name).resolve())
-    run = RunFolder(folder, config)
+    parsed = [Task.parse(task) for task in tasks]
+    asking = {task.query_entity for task in parsed} - {"query"}
+    embedded = sorted(asking | {task.candidate_type for task in parsed})
+    run = RunFolder(folder, config, embedded=embedded)
     run.save()
     return run
 
 
-def outcome_of(run: Any, split: str) -> tuple[Any, Any]:
+def outcome_of(run: Any, split: str, tasks: Collection[str]) -> tuple[Any, Any]:
     """Trains and evaluates a variant unless that is done; its ranks and what its training noted.
 
-    The tasks that it was not trained on are left out.
+    Args:
+        run: of the variant.
+        split: that is evaluated.
+        tasks: that it trains; the others are left out.
     """
     import keras
 
-    from tfrs_sage.artefacts import MANIFEST, read_manifest
+    from tfrs_sage.artefacts import MANIFEST
     from tfrs_sage.report.evaluate_run import evaluate_run
     from tfrs_sage.report.ranks import ranks_path, read_ranks
-    from tfrs_sage.training.assemble import chosen_tasks
 
     for step in ("train", "towers", "embed"):
         run.do(step, skip_done=True)
     ranks = ranks_path(run.path, split)
     embedded = max(one.stat().st_mtime for one in run.path.glob(f"embeddings/*/{MANIFEST}"))
     if not (ranks.is_file() and ranks.stat().st_mtime > embedded):
-        trained = chosen_tasks(run.config, read_manifest(run.path / "examples")["tasks"])
-        evaluate_run(run.path, run.root, split, tasks=trained)
+        evaluate_run(run.path, run.root, split, tasks=tasks)
     keras.backend.clear_session()  # else each variant would leave its graphs behind
     noted = jsonlib.loads((run.path / "metrics" / "train.json").read_text(encoding="utf-8"))
     return read_ranks(run.path, split), noted
@@ -167,12 +175,10 @@ def ablate(
         logger.info(
             "ablation: %d of %d, %s, seed %d", number + 1, seeds * len(variants), variant, seed
         )
-        run = variant_run(
-            parent,
-            dir / "ablations" / stem / f"{names[variant]}-{seed}",
-            configured(variants[variant], f"training.seed={seed}", reference=reference),
-        )
-        ranks, noted = outcome_of(run, split)
+        changed = configured(variants[variant], f"training.seed={seed}", reference=reference)
+        tasks = chosen_tasks(changed, counts)
+        folder = dir / "ablations" / stem / f"{names[variant]}-{seed}"
+        ranks, noted = outcome_of(variant_run(parent, folder, changed, tasks), split, tasks)
         reference = reference or noted
         outcomes[variant].ranks.append(ranks)
         outcomes[variant].trainings.append(noted)

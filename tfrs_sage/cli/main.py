@@ -37,6 +37,7 @@ VERBS = (
     "ablate",
     "serve",
     "query",
+    "explain",
     "dataset",
     "doctor",
 )

@@ -3,14 +3,12 @@
 import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tfrs_sage.artefacts import whole_folder, write_json
@@ -32,13 +30,12 @@ from tfrs_sage.datasets.marketplace.rich import (
 )
 from tfrs_sage.datasets.marketplace.shards import Picture, picture_sink, write_pictures
 from tfrs_sage.datasets.marketplace.texts import pin_texts, product_texts
-from tfrs_sage.errors import InputError
+from tfrs_sage.datasets.writing import check_target, row_batches, write_table
 from tfrs_sage.schema.features import PRODUCT_TEXTS
 
 MARK = "marketplace.json"  # says that a folder is one of ours and may be written again
 FILES_UP_TO = 5_000  # products; above it pictures go into tars
 PICTURES_PER_SHARD = 20_000
-ROWS_AT_ONCE = 8192
 PROCESSES_FROM = 2_000  # products; below it starting processes costs more than they save
 _STRINGS = pa.list_(pa.string())
 PRODUCT_SCHEMA = pa.schema(
@@ -116,7 +113,7 @@ def write_marketplace(
     """
     _check(num_products, num_days, seed, hidden_share, end)
     target = Path(folder)
-    _check_target(target)
+    check_target(target, MARK, "a marketplace")
     products = sample_latents(num_products, num_days, hidden_share, seed)
     if num_pins is None:
         num_pins = max(10, int(num_products * (3.0 if rich else 0.6)))
@@ -147,17 +144,6 @@ def write_marketplace(
     return counts
 
 
-def _check_target(target: Path) -> None:
-    """Refuses to replace what is not a marketplace."""
-    if target.is_dir() and ((target / MARK).is_file() or not any(target.iterdir())):
-        return
-    if target.exists():
-        raise InputError(
-            "a marketplace is written into a new or empty folder, or over an earlier "
-            f"marketplace. Found: {target}, which holds something else. Name another folder."
-        )
-
-
 def _check(num_products: int, num_days: int, seed: int, hidden_share: float, end: datetime) -> None:
     for name, value, least in (
         ("num_products", num_products, 50),
@@ -179,32 +165,17 @@ def _write_tables(place: Path, shop: Shop, scenes: NDArray[np.bool_]) -> dict[st
     board_pin_rows = (pin for _, members in boards(shop, num_boards) for pin in members)
     judged = judgments(shop, max(20, min(2000, len(shop.products) // 10)))
     tables: dict[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]] = {
-        "products": (PRODUCT_SCHEMA, _batches(_product_rows(shop), PRODUCT_SCHEMA)),
-        "pins": (PIN_SCHEMA, _batches(_pin_rows(shop), PIN_SCHEMA)),
-        "boards": (BOARD_SCHEMA, _batches(board_rows, BOARD_SCHEMA)),
-        "board_pins": (BOARD_PIN_SCHEMA, _batches(board_pin_rows, BOARD_PIN_SCHEMA)),
+        "products": (PRODUCT_SCHEMA, row_batches(_product_rows(shop), PRODUCT_SCHEMA)),
+        "pins": (PIN_SCHEMA, row_batches(_pin_rows(shop), PIN_SCHEMA)),
+        "boards": (BOARD_SCHEMA, row_batches(board_rows, BOARD_SCHEMA)),
+        "board_pins": (BOARD_PIN_SCHEMA, row_batches(board_pin_rows, BOARD_PIN_SCHEMA)),
         "engagements": (SCHEMA, engagement_batches(shop)),
-        "judgments": (JUDGMENT_SCHEMA, _batches(judged, JUDGMENT_SCHEMA)),
+        "judgments": (JUDGMENT_SCHEMA, row_batches(judged, JUDGMENT_SCHEMA)),
     }
     return {
-        name: _write_table(place / f"{name}.parquet", schema, batches)
+        name: write_table(place / f"{name}.parquet", schema, batches)
         for name, (schema, batches) in tables.items()
     }
-
-
-def _write_table(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    count = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-            count += batch.num_rows
-    return count
-
-
-def _batches(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    rest = iter(rows)
-    while group := list(islice(rest, ROWS_AT_ONCE)):
-        yield pa.RecordBatch.from_pylist(group, schema)
 
 
 def _product_rows(shop: Shop) -> Iterator[dict[str, Any]]:
