@@ -112,15 +112,15 @@ def read_ratings(folder: Path) -> Iterator[Rating]:
     if (folder / "ratings.csv").is_file():
         with open(folder / "ratings.csv", encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                seconds = int(row["timestamp"])
-                yield row["userId"], row["movieId"], float(row["rating"]), seconds
+                stars, seconds = float(row["rating"]), int(row["timestamp"])
+                yield row["userId"], row["movieId"], stars, seconds
     elif (folder / "ratings.dat").is_file():
-        for user, movie, stars, seconds in _cells(folder / "ratings.dat", "::", 4):
-            yield user, movie, float(stars), int(seconds)
+        for cells in _cells(folder / "ratings.dat", "::", 4):
+            yield cells[0], cells[1], float(cells[2]), int(cells[3])
     else:  # 100,000 rows, in no order
         rows = sorted(_cells(folder / "u.data", "\t", 4), key=lambda row: int(row[0]))
-        for user, movie, stars, seconds in rows:
-            yield user, movie, float(stars), int(seconds)
+        for cells in rows:
+            yield cells[0], cells[1], float(cells[2]), int(cells[3])
 
 
 def _cells(path: Path, delimiter: str, count: int) -> Iterator[list[str]]:
