@@ -14,6 +14,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from serving.batch_rows import Rows, rows_of
 from serving.errors import ServingError, from_tensorflow
 from tfrs_sage.artefacts import model_fingerprint
 from tfrs_sage.errors import InputError
@@ -53,6 +54,7 @@ class LoadedModel:
         self.version = version
         self.folder = folder
         self.signature_defs = _signature_defs(folder)
+        self._rows = {name: rows_of(one) for name, one in self.signature_defs.items()}
         try:
             self._model = tf.saved_model.load(str(folder), tags=[SERVE_TAG])
         except _BROKEN as e:
@@ -84,6 +86,10 @@ class LoadedModel:
                 f'Serving signature key "{key}" not found.',
             )
         return self.signature_defs[key]
+
+    def rows(self, signature_name: str) -> Rows | None:
+        """How a signature's requests can be joined and taken apart; None where they cannot."""
+        return self._rows[signature_name]
 
     def run(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All outputs of a signature for checked inputs.

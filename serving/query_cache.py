@@ -3,8 +3,10 @@
 OmniSearchSage (arXiv 2404.16260), section 5: a cache with 30 days to expiry stands before the
 query tower, and of 300,000 requests a second about 500 reach the model.
 
-A vector is kept by what it depends on: the text as the tower sees it, and the model by name,
-version and content. A model that is loaded in place of another never meets the other's vectors.
+Whole answers are kept: the embedding of a text, or the products that a search found for it, so
+that neither the tower nor the index is asked again. An answer is kept by what it depends on: the
+text as the tower sees it, what else was asked, and the model by name, version and content. A model
+that is loaded in place of another never meets the other's answers.
 """
 
 import dataclasses
@@ -16,41 +18,43 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tfrs_sage.errors import InputError
 from tfrs_sage.lru_cache import LruCache
 
-Vector = npt.NDArray[np.float32]
+Answer = Mapping[str, np.ndarray]  # to one text: a row of each output
 MAX_AGE_S = 30 * 86_400.0  # the paper's
 _MIB = 1 << 20
-_ENTRY_BYTES = 500  # of the key and the objects around a vector
+_ENTRY_BYTES = 600  # of the key and the objects around an answer
+_TEXT_BYTES = 40  # of the object around a text
 _KEY_BYTES = 16  # two texts of one key are as likely as a broken memory
 # As the towers' tokenizer: strips, then makes one space of each run.
 _SPACES = re.compile(rb"[\t\n\f\r ]+")
 
 
-def query_key(model_identity: bytes, text: bytes) -> bytes:
+def query_key(model_identity: bytes, text: bytes, question: bytes = b"") -> bytes:
     """16 bytes for a text as a model sees it: texts that differ in white space alone share them.
 
     Args:
         model_identity: 1 to 64 bytes, `LoadedModel.identity`.
         text: UTF-8. It is not kept: nobody reads in the cache what people searched for.
+        question: what is asked about the text: the signature and `k`.
     """
     seen = _SPACES.sub(b" ", text.strip())
-    return hashlib.blake2b(seen, digest_size=_KEY_BYTES, key=model_identity).digest()
+    asked = len(question).to_bytes(4) + question + seen
+    return hashlib.blake2b(asked, digest_size=_KEY_BYTES, key=model_identity).digest()
 
 
 class QueryCache(ABC):
-    """Vectors by key; for all threads. A cache that fails is an empty one: it never raises."""
+    """Answers by key; for all threads. A cache that fails is an empty one: it never raises."""
 
     @abstractmethod
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Vector]:
-        """The vectors that are there and young enough, float32 `[d]` by key."""
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+        """The answers that are there and young enough."""
 
     @abstractmethod
-    def put_many(self, vectors: Mapping[bytes, Vector]) -> None:
-        """Keeps vectors."""
+    def put_many(self, answers: Mapping[bytes, Answer]) -> None:
+        """Keeps answers."""
 
     @abstractmethod
     def counts(self) -> dict[str, Any]:
@@ -62,11 +66,11 @@ class QueryCache(ABC):
 
 
 class MemoryQueryCache(QueryCache):
-    """In this process; the least recently used vectors go first.
+    """In this process; the least recently used answers go first.
 
     Args:
         max_bytes: memory that it takes at most.
-        max_age_s: seconds after which a text is embedded again.
+        max_age_s: seconds after which a text is answered anew.
         clock: seconds, never backwards.
     """
 
@@ -76,23 +80,31 @@ class MemoryQueryCache(QueryCache):
         max_age_s: float = MAX_AGE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._cache: LruCache[bytes, Vector] = LruCache(
-            max_bytes, max_age_s, lambda vector: vector.nbytes + _ENTRY_BYTES, clock
-        )
+        self._cache: LruCache[bytes, Answer] = LruCache(max_bytes, max_age_s, _size_of, clock)
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Vector]:
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
         return self._cache.get_many(keys)
 
-    def put_many(self, vectors: Mapping[bytes, Vector]) -> None:
-        for key, vector in vectors.items():
-            # A copy: a row of an answer would keep the whole answer in memory.
-            self._cache.put(key, np.array(vector, np.float32))
+    def put_many(self, answers: Mapping[bytes, Answer]) -> None:
+        for key, answer in answers.items():
+            # Copies: a row of a batch would keep the whole batch in memory.
+            self._cache.put(key, {name: values.copy() for name, values in answer.items()})
 
     def counts(self) -> dict[str, Any]:
         return {"kind": "memory", **dataclasses.asdict(self._cache.counts())}
 
     def close(self) -> None:
         pass
+
+
+def _size_of(answer: Answer) -> int:
+    """Bytes of memory that an answer takes."""
+    total = _ENTRY_BYTES
+    for values in answer.values():
+        total += values.nbytes
+        if values.dtype == object:
+            total += sum(_TEXT_BYTES + len(text) for text in values.flat)
+    return total
 
 
 def open_query_cache(

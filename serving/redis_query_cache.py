@@ -7,17 +7,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import predict_pb2
 
-from serving.query_cache import QueryCache, Vector
+from serving.errors import ServingError
+from serving.query_cache import Answer, QueryCache
+from serving.tensors import from_proto
 from tfrs_sage.redis_client import connect
 
 logger = logging.getLogger(__name__)
-# Version 1 of what is kept: other versions have other keys.
-PREFIX = b"tfrs-sage:queries:1:"
+# Version 2 of what is kept: other versions have other keys.
+PREFIX = b"tfrs-sage:queries:2:"
 TIMEOUT_S = 0.1  # a look-up that takes longer costs more than the model
 RETRY_S = 5.0
-_MADE_AT = struct.Struct("<d")  # before the vector: when it was made, seconds since the epoch
+# Before the answer, a PredictResponse: when it was made, seconds since the epoch.
+_MADE_AT = struct.Struct("<d")
 _Result = TypeVar("_Result")
 
 
@@ -48,27 +53,26 @@ class RedisQueryCache(QueryCache):
         self._hit_age_s = 0.0
         self._down_until: float | None = None
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Vector]:
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
         nothing: list[bytes | None] = [None] * len(keys)
         values = self._try(lambda: self._redis.mget([PREFIX + key for key in keys]), nothing)
         found, ages, now = {}, 0.0, self._clock()
         for key, value in zip(keys, values, strict=True):
-            if value is not None and len(value) > _MADE_AT.size and len(value) % 4 == 0:
-                (made_at,) = _MADE_AT.unpack_from(value)
-                found[key] = np.frombuffer(value, "<f4", offset=_MADE_AT.size)
-                ages += max(0.0, now - made_at)
+            answer = None if value is None else _unpacked(value)
+            if value is not None and answer:
+                found[key] = answer
+                ages += max(0.0, now - _MADE_AT.unpack_from(value)[0])
         with self._lock:
             self._hits += len(found)
             self._misses += len(keys) - len(found)
             self._hit_age_s += ages
         return found
 
-    def put_many(self, vectors: Mapping[bytes, Vector]) -> None:
+    def put_many(self, answers: Mapping[bytes, Answer]) -> None:
         made_at = _MADE_AT.pack(self._clock())
         pipeline = self._redis.pipeline(transaction=False)
-        for key, vector in vectors.items():
-            value = made_at + np.asarray(vector, "<f4").tobytes()
-            pipeline.set(PREFIX + key, value, px=self._max_age_ms)
+        for key, answer in answers.items():
+            pipeline.set(PREFIX + key, made_at + _packed(answer), px=self._max_age_ms)
         self._try(pipeline.execute, None)
 
     def counts(self) -> dict[str, Any]:
@@ -103,7 +107,9 @@ class RedisQueryCache(QueryCache):
                 self._failures += 1
                 is_news, self._down_until = self._down_until is None, self._clock() + RETRY_S
             if is_news:
-                logger.warning("the query cache in Redis fails, all texts are embedded: %s", error)
+                logger.warning(
+                    "the query cache in Redis fails, all texts go to the models: %s", error
+                )
             return otherwise
         if was_down:
             with self._lock:
@@ -111,3 +117,19 @@ class RedisQueryCache(QueryCache):
             if is_news:
                 logger.warning("the query cache in Redis is back")
         return result
+
+
+def _packed(answer: Answer) -> bytes:
+    response = predict_pb2.PredictResponse()
+    for name, values in answer.items():
+        response.outputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return response.SerializeToString()
+
+
+def _unpacked(value: bytes) -> Answer:
+    """The answer after the time; an empty one where the value is none of ours."""
+    try:
+        response = predict_pb2.PredictResponse.FromString(value[_MADE_AT.size :])
+        return {name: from_proto(name, proto) for name, proto in response.outputs.items()}
+    except (DecodeError, ServingError):
+        return {}

@@ -14,13 +14,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.admission import Admission
+from serving.batching import Batcher
 from serving.cached_run import CachedRun
 from serving.errors import ServingError
 from serving.http_server import HttpServer
 from serving.manager import ModelManager
 from serving.metrics import ServingMetrics
 from serving.model_config import ModelConfig
-from serving.models import LoadedModel
+from serving.models import LoadedModel, Run
 from serving.query_cache import QueryCache
 from serving.rest import RestApi
 from serving.service import ModelService, PredictionService
@@ -42,7 +43,8 @@ class ModelServer:
         store: the models that it answers with.
         settings: ports and bounds; port 0 takes a free one, see `port`.
         users: also answers for users, where given.
-        query_cache: of embedded texts, where given.
+        query_cache: of answers to texts, where given.
+        batcher: joins requests, where given.
         metrics: what is counted, where others count too.
 
     Attributes:
@@ -60,12 +62,15 @@ class ModelServer:
         *,
         users: UserService | None = None,
         query_cache: QueryCache | None = None,
+        batcher: Batcher | None = None,
         metrics: ServingMetrics | None = None,
     ) -> None:
         settings = settings or ServerSettings()
         metrics = metrics or ServingMetrics()
         if query_cache is not None:
             metrics.add_counts("query_cache", query_cache.counts)
+        if batcher is not None:
+            metrics.add_counts("batching", batcher.counts)
         if users is not None:
             metrics.add_counts("medoid_cache", users.cache_counts)
         threads = settings.grpc_max_threads
@@ -80,7 +85,10 @@ class ModelServer:
             # Further calls are RESOURCE_EXHAUSTED.
             maximum_concurrent_rpcs=threads + settings.max_waiting,
         )
-        run = metrics.timed(LoadedModel.run if query_cache is None else CachedRun(query_cache))
+        run: Run = LoadedModel.run if batcher is None else batcher
+        if query_cache is not None:
+            run = CachedRun(query_cache, run)
+        run = metrics.timed(run)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(store, run, metrics), self._server
         )
@@ -143,6 +151,7 @@ def serve_until_signal(
     *,
     users: UserService | None = None,
     query_cache: QueryCache | None = None,
+    batcher: Batcher | None = None,
 ) -> dict[str, list[int]]:
     """Serves until SIGTERM or SIGINT, then drains. Call it from the main thread.
 
@@ -158,6 +167,8 @@ def serve_until_signal(
     store, metrics = ModelStore(), ServingMetrics()
 
     def prepare(model: LoadedModel) -> None:
+        if batcher is not None:
+            batcher.admit(model)
         if settings.enable_model_warmup:
             metrics.timed_warmup(model)
         if query_cache is not None:
@@ -170,7 +181,9 @@ def serve_until_signal(
         manager.configure(models)
     except ServingError as error:
         raise InputError(f"{error.text} (asked for: {[m.name for m in models]})") from error
-    server = ModelServer(store, settings, users=users, query_cache=query_cache, metrics=metrics)
+    server = ModelServer(
+        store, settings, users=users, query_cache=query_cache, batcher=batcher, metrics=metrics
+    )
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())

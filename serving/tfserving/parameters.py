@@ -115,9 +115,18 @@ def metrics_path(path: Path, default: str) -> str | None:
     return config.path or default
 
 
+def batching_message(path: Path) -> Any:
+    """A batching file as a message of the fields above.
+
+    Raises:
+        InputError: no such file, or not one of batching.
+    """
+    return parse_text(path, _new("BatchingParameters"))
+
+
 def batching_problems(path: Path) -> Iterator[str]:
     """What is wrong with a batching file, of the server or of one version."""
-    message = parse_text(path, _new("BatchingParameters"))
+    message = batching_message(path)
     given = {
         name: getattr(message, name).value for name in _LEAST if message.HasField(name)
     }  # fields of wrapper types: absent and 0 are not the same
@@ -126,11 +135,14 @@ def batching_problems(path: Path) -> Iterator[str]:
             yield f"{path}: {name} must be at least {least}. Found: {given[name]}."
     sizes = list(message.allowed_batch_sizes)
     if sizes != sorted(set(sizes)) or (sizes and sizes[0] < 1):
-        yield f"{path}: allowed_batch_sizes must be positive and rise. Found: {sizes}."
+        yield (
+            f"{path}: allowed_batch_sizes entries must be monotonically increasing, from 1. "
+            f"Found: {sizes}."
+        )
     if sizes and sizes[-1] != given.get("max_batch_size"):
         yield (
-            f"{path}: the last of allowed_batch_sizes must be max_batch_size, or the server does "
-            f"not start. Found: {sizes[-1]} and {given.get('max_batch_size', 'no max_batch_size')}."
+            f"{path}: Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
+            f"{sizes[-1]}; expected {given.get('max_batch_size', 'one, and none is given')}."
         )
     yield from _splitting_problems(path, message.enable_large_batch_splitting.value, given, sizes)
 

@@ -48,7 +48,7 @@ def texts(*values: str) -> np.ndarray:
 
 def test_only_misses_reach_the_tower_and_the_order_is_kept(folders) -> None:
     model = Recorded("tower", 1, folders / "tower" / "1")
-    run = CachedRun(MemoryQueryCache(1 << 20))
+    run = CachedRun(MemoryQueryCache(1 << 20), Recorded.run)
 
     def embed(*values):
         return run(model, "serving_default", {"query": texts(*values)})["embedding"]
@@ -75,20 +75,41 @@ def test_only_misses_reach_the_tower_and_the_order_is_kept(folders) -> None:
     assert embed().shape == (0, 4)
 
 
-def test_a_search_embeds_once_and_answers_the_same(folders) -> None:
+def test_a_search_is_answered_once_for_each_k_and_signature(folders) -> None:
     model = Recorded("retrieval", 1, folders / "retrieval" / "1")
-    run = CachedRun(MemoryQueryCache(1 << 20))
-    inputs = {"query": texts("red", "blue sofa", "unknown"), "k": np.int32(3)}
-    expected = LoadedModel.run(model, "search", inputs)
+    run = CachedRun(MemoryQueryCache(1 << 20), Recorded.run)
+    queries = texts("red", "blue sofa", "unknown")
     for _ in range(2):
         for signature in ("search", "serving_default"):
-            found = run(model, signature, inputs)
-            np.testing.assert_array_equal(found["product_id"], expected["product_id"])
-            np.testing.assert_array_equal(found["score"], expected["score"])
-    assert [signature for signature, _ in model.asked] == ["embed"] + ["recommend"] * 4
+            for k in (3, 1):
+                inputs = {"query": queries, "k": np.array(k, np.int32)}
+                expected = LoadedModel.run(model, signature, inputs)
+                found = run(model, signature, inputs)
+                np.testing.assert_array_equal(found["product_id"], expected["product_id"])
+                np.testing.assert_array_equal(found["score"], expected["score"])
+                assert found["score"].dtype == expected["score"].dtype
+    assert [signature for signature, _ in model.asked] == ["search"] * 2 + ["serving_default"] * 2
+    some = run(model, "search", {"query": texts("red", "green"), "k": np.array(3, np.int32)})
+    assert model.asked[-1] == ("search", [b"green"])
+    assert some["product_id"].shape == (2, 3)
 
 
-def test_a_new_version_never_answers_with_old_vectors(folders) -> None:
+def test_what_is_behind_the_cache_is_asked_for_the_misses(folders) -> None:
+    model = LoadedModel("tower", 1, folders / "tower" / "1")
+    asked = []
+
+    def behind(model, signature, inputs):
+        asked.append(inputs["query"].tolist())
+        return model.run(signature, inputs)
+
+    run = CachedRun(MemoryQueryCache(1 << 20), behind)
+    for _ in range(2):
+        answer = run(model, "serving_default", {"query": texts("red", "red")})
+        assert answer["embedding"].tolist() == [[1, 0, 0, 0]] * 2
+    assert asked == [[b"red"]]
+
+
+def test_a_new_version_never_answers_with_old_answers(folders) -> None:
     cache = MemoryQueryCache(1 << 20)
     run = CachedRun(cache)
     old, new = (
@@ -96,7 +117,7 @@ def test_a_new_version_never_answers_with_old_vectors(folders) -> None:
         for version in (1, 2)
     )
     replaced = LoadedModel("retrieval", 1, folders / "retrieval" / "2")  # other content, same name
-    inputs = {"query": texts("red"), "k": np.int32(1)}
+    inputs = {"query": texts("red"), "k": np.array(1, np.int32)}
     assert run(old, "search", inputs)["score"].tolist() == [[4]]
     assert run(new, "search", inputs)["score"].tolist() == [[40]]
     assert run(replaced, "search", inputs)["score"].tolist() == [[40]]
@@ -111,7 +132,7 @@ def test_other_signatures_pass_by(folders) -> None:
     assert CachedRun(cache)(model, "serving_default", {"x": np.float32([4])})["y"].tolist() == [4]
     retrieval = Recorded("retrieval", 1, folders / "retrieval" / "1")
     ask = {"embedding": np.ones((1, 1, 4), np.float32), "weight": np.ones((1, 1), np.float32)}
-    CachedRun(cache)(retrieval, "recommend", {**ask, "k": np.int32(1)})
+    CachedRun(cache, Recorded.run)(retrieval, "recommend", {**ask, "k": np.int32(1)})
     assert retrieval.asked == [("recommend", None)]
     assert cache.counts()["misses"] == 0
 

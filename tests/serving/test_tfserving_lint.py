@@ -128,9 +128,12 @@ def test_versions_must_be_whole_numbered_and_warm(root) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("max_batch_size { value: 8 } allowed_batch_sizes: [1, 4]", "Found: 4 and 8"),
-        ("allowed_batch_sizes: [1, 4]", "Found: 4 and no max_batch_size"),
-        ("max_batch_size { value: 8 } allowed_batch_sizes: [4, 1, 8]", "rise. Found: [4, 1, 8]"),
+        ("max_batch_size { value: 8 } allowed_batch_sizes: [1, 4]", "last entry was 4; expected 8"),
+        ("allowed_batch_sizes: [1, 4]", "last entry was 4; expected one, and none"),
+        (
+            "max_batch_size { value: 8 } allowed_batch_sizes: [4, 1, 8]",
+            "increasing, from 1. Found: [4, 1, 8]",
+        ),
         ("num_batch_threads { value: 0 }", "num_batch_threads must be at least 1. Found: 0"),
         ("max_execution_batch_size { value: 4 }", "is heeded with enable_large_batch_splitting"),
         (

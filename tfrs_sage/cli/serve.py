@@ -71,6 +71,24 @@ def serve(
             help="Requests that wait, by port; further ones get RESOURCE_EXHAUSTED (429).",
         ),
     ] = 256,
+    enable_batching: Annotated[
+        bool,
+        typer.Option("--enable_batching", help="Run requests that come at the same time together."),
+    ] = False,
+    batching_parameters_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--batching_parameters_file", help="Text proto: sizes, waits and threads of batches."
+        ),
+    ] = None,
+    enable_per_model_batching_parameters: Annotated[
+        bool,
+        typer.Option(
+            "--enable_per_model_batching_parameters",
+            help="Sizes and waits from the batching_params.pbtxt of each version; versions without "
+            "one are not batched.",
+        ),
+    ] = False,
     monitoring_config_file: Annotated[
         Path | None,
         typer.Option(
@@ -158,6 +176,7 @@ def serve(
     # Requests share the cores. Threads for each of their small products would only wait for one
     # another: ten times the time, measured. Heeded because NumPy is not loaded yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from serving.batching import open_batcher
     from serving.metrics import DEFAULT_PATH
     from serving.model_config import ModelConfig, models_of_folder, read_model_config
     from serving.models import register_custom_ops
@@ -185,6 +204,9 @@ def serve(
         retry_s=load_retry_interval_micros / 1e6,
     )
     cache = open_query_cache(query_cache, query_cache_size, query_cache_ttl)
+    batcher = open_batcher(
+        enable_batching, batching_parameters_file, enable_per_model_batching_parameters
+    )
     register_custom_ops()
     if dir is not None:
         from tfrs_sage.cli.run_folder import read_state
@@ -196,7 +218,7 @@ def serve(
         assert model_base_path is not None
         models = [ModelConfig(model_name, model_base_path)]
     service = user_service(dir, users, store) if dir else None
-    served = serve_until_signal(models, settings, users=service, query_cache=cache)
+    served = serve_until_signal(models, settings, users=service, query_cache=cache, batcher=batcher)
     result: dict[str, Any] = {
         "served": [{"name": n, "version": v} for n, versions in served.items() for v in versions]
     }
