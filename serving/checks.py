@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.errors import invalid_argument
+from serving.errors import ServingError, invalid_argument
+from serving.models import LoadedModel, Run
 from serving.tensors import from_proto
 
 
@@ -19,13 +20,7 @@ def checked_inputs(signature: meta_graph_pb2.SignatureDef, inputs: Any) -> dict[
     """
     sent, required = sorted(inputs), sorted(signature.inputs)
     if sent != required:
-        extra = [alias for alias in sent if alias not in signature.inputs]
-        missing = [alias for alias in required if alias not in inputs]
-        raise invalid_argument(
-            f"input size does not match signature: {len(sent)}!={len(required)} "
-            f"len({{{','.join(sent)}}}) != len({{{','.join(required)}}}). "
-            f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
-        )
+        raise _names_error(signature, sent, required)
     arrays = {}
     for alias in sent:
         info, proto = signature.inputs[alias], inputs[alias]
@@ -37,6 +32,24 @@ def checked_inputs(signature: meta_graph_pb2.SignatureDef, inputs: Any) -> dict[
         arrays[alias] = from_proto(alias, proto)
     check_shapes(signature, arrays)
     return arrays
+
+
+def _names_error(
+    signature: meta_graph_pb2.SignatureDef, sent: list[str], required: list[str]
+) -> ServingError:
+    extra = [alias for alias in sent if alias not in required]
+    missing = [alias for alias in required if alias not in sent]
+    if len(sent) != len(required):
+        return invalid_argument(
+            f"input size does not match signature: {len(sent)}!={len(required)} "
+            f"len({{{','.join(sent)}}}) != len({{{','.join(required)}}}). "
+            f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
+        )
+    return invalid_argument(
+        f"Signature input alias: {missing[0]}(feed name: {signature.inputs[missing[0]].name}) not "
+        "found in request and no default value provided. Inputs expected to be in the request "
+        f"{{{','.join(sent)}}}, or default input alias set: "
+    )
 
 
 def check_shapes(signature: meta_graph_pb2.SignatureDef, arrays: Mapping[str, np.ndarray]) -> None:
@@ -52,6 +65,23 @@ def check_shapes(signature: meta_graph_pb2.SignatureDef, arrays: Mapping[str, np
                 f"input {alias} must have the shape {shape}. Received: "
                 f"{tf.TensorShape(array.shape)}."
             )
+
+
+def bounded(run: Run, max_rows: int) -> Run:
+    """`run` for requests whose inputs have at most so many rows each (their first dimension)."""
+
+    def bounded_run(
+        model: LoadedModel, signature: str, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        for alias, array in inputs.items():
+            if array.ndim and len(array) > max_rows:
+                raise invalid_argument(
+                    f"A request may have {max_rows} rows. Received: {len(array)} in input {alias}. "
+                    "Send fewer at a time."
+                )
+        return run(model, signature, inputs)
+
+    return bounded_run
 
 
 def _dtype_name(value: int) -> str:

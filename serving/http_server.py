@@ -6,16 +6,21 @@ bounded by an `Admission`.
 
 import json
 import logging
+import re
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import grpc
 
 from serving.admission import Admission
 from serving.errors import ServingError
 from serving.rest import Reply, error_reply
+from serving.security import REFUSED, Token
 from tfrs_sage.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -24,6 +29,12 @@ MAX_CONNECTIONS = 1024
 IDLE_S = 60.0  # a connection that says nothing for so long is closed
 _DRAIN_BYTES = 1 << 26  # of a refused body that are read, so that its sender sees the answer
 _CHUNK = 1 << 16
+_ORIGIN = re.compile(r"https?://")
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+}
 
 
 class HttpServer:
@@ -36,6 +47,10 @@ class HttpServer:
         port: 0 takes a free one.
         timeout_s: time that a request may take until its turn comes.
         max_body_bytes: bytes of a body at most; a longer one is refused unread (413).
+        cors: pages of every origin may read the answers.
+        tls: what the connections are encrypted with, where given.
+        token: what requests must have, where given; those of `open_paths` need not.
+        open_paths: what can be read without it.
 
     Attributes:
         port: the port that it listens at.
@@ -53,6 +68,10 @@ class HttpServer:
         port: int,
         timeout_s: float,
         max_body_bytes: int,
+        cors: bool = False,
+        tls: ssl.SSLContext | None = None,
+        token: Token | None = None,
+        open_paths: Container[str] = (),
     ) -> None:
         self._admission = admission
 
@@ -61,6 +80,8 @@ class HttpServer:
 
         Handler.answer, Handler.admission = staticmethod(answer), admission
         Handler.request_s, Handler.max_body_bytes = timeout_s, max_body_bytes
+        Handler.headers_sent = _CORS if cors else {}
+        Handler.token, Handler.open_paths = token, open_paths
         try:
             self._server = _Server((host, port), Handler)
         except OSError as e:
@@ -68,6 +89,11 @@ class HttpServer:
                 f"the server must be able to listen at {host}:{port}. Found: {e}. Stop what "
                 "listens there, or choose another --rest_api_port."
             ) from e
+        if tls is not None:
+            # Hands are shaken by the connection's own thread, so that nobody holds up the others.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="http"
@@ -116,15 +142,25 @@ class _Handler(BaseHTTPRequestHandler):
     admission: Admission
     request_s: float
     max_body_bytes: int
+    headers_sent: Mapping[str, str]  # with every answer
+    token: Token | None
+    open_paths: Container[str]
 
     def handle(self) -> None:
         try:
             super().handle()
-        except (ConnectionError, TimeoutError):  # the client went, or sends no more
+        # The client went, sends no more, or does not speak TLS.
+        except (ConnectionError, TimeoutError, ssl.SSLError):
             logger.debug("connection of %s lost", self.client_address)
 
     def _serve(self) -> None:
         deadline = time.monotonic() + self.request_s
+        if self.command == "OPTIONS":
+            self._preflight()
+            return
+        if not self._is_admitted():
+            self._refuse(error_reply(ServingError(grpc.StatusCode.UNAUTHENTICATED, REFUSED)))
+            return
         if self.command == "GET" and not {"Content-Length", "Transfer-Encoding"} & {*self.headers}:
             # States and metrics cost little, and tell most when the house is full.
             self._send(self.answer(self.command, self.path, b""))
@@ -146,6 +182,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(error_reply(error))
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = _serve
+
+    def _is_admitted(self) -> bool:
+        """Whether a request has the token, where one is asked for."""
+        if self.token is None or self.path.partition("?")[0] in self.open_paths:
+            return True
+        return self.token.admits(self.headers.get("Authorization"))
+
+    def _preflight(self) -> None:
+        """What browsers ask before they send to another origin."""
+        if _ORIGIN.match(self.headers.get("Origin", "")):
+            self._refuse(Reply(200, b""))
+        else:
+            text = "Origin header is missing in CORS preflight"
+            self._refuse(error_reply(ServingError(grpc.StatusCode.FAILED_PRECONDITION, text)))
 
     def _body_length(self) -> int | Reply:
         """Bytes of the body, or why it is not taken."""
@@ -179,6 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
+        for name, value in self.headers_sent.items():
+            self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()

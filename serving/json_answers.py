@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving.errors import invalid_argument
-from serving.json_tensors import B64
+from serving.json_bodies import B64
 
 _BYTES_SUFFIX = "_bytes"  # outputs of such names are sent in base64
 
@@ -61,6 +61,11 @@ def _values(name: str, array: np.ndarray) -> Any:
         listed = np.empty(array.size, object)
         listed[:] = [encode(value) for value in array.ravel()]
         return listed.reshape(array.shape).tolist()
+    return plain_values(array)
+
+
+def plain_values(array: np.ndarray) -> Any:
+    """Nested lists of numbers or booleans, with the fewest digits that give them back."""
     if tf.dtypes.as_dtype(array.dtype).is_floating and array.dtype != np.float64:
         # By way of their shortest decimals: 0.2 as float32 is to be told as 0.2.
         return array.astype(np.float32).astype(str).astype(np.float64).tolist()

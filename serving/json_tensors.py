@@ -1,4 +1,4 @@
-"""Bodies of TF Serving's REST predict API to arrays.
+"""Values of JSON to arrays, as TF Serving's REST predict API takes them.
 
 References:
     TF Serving, `g3doc/api_rest.md` and `util/json_tensor.cc` for what is taken and its error texts.
@@ -6,11 +6,10 @@ References:
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import numpy as np
@@ -18,11 +17,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.errors import ServingError, invalid_argument
+from serving.json_bodies import B64, is_object, kind, shown
 
 Arrays = dict[str, np.ndarray]
 Inputs = Mapping[str, Any]  # tensor infos of a signature by name
-B64 = "b64"
-_SHOWN = 256  # bytes of a refused value that the error repeats
 _FLOATS = {
     tf.float32: ("float", 2**24 - 1),
     tf.float64: ("double", 2**53 - 1),
@@ -31,81 +29,34 @@ _FLOATS = {
 _INTEGERS = (tf.int64, tf.int32, tf.int16, tf.int8, tf.uint8, tf.uint16, tf.uint32, tf.uint64)
 
 
-class Body(NamedTuple):
-    """A predict request: its signature's name (empty for the default) and its one payload."""
-
-    signature_name: str
-    by_row: bool
-    payload: Any
-
-
-def parse_body(text: bytes) -> Body:
-    """The members of a predict request.
-
-    Args:
-        text: JSON in UTF-8; what follows the first value is not looked at, NaN and Infinity are
-            numbers.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, with TF Serving's words where it has some.
-    """
-    document = _parse(text)
-    if not isinstance(document, dict):
-        raise invalid_argument(f"JSON Value: {_shown(document)} Is not object")
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        raise invalid_argument(
-            f"JSON Value: {_shown(document)} not formatted correctly. 'signature_name' key must "
-            "be a string value."
-        )
-    if "instances" in document and "inputs" in document:
-        raise invalid_argument(
-            f"JSON Value: {_shown(document)} Not formatted correctly expecting only one of "
-            "'inputs' or 'instances' keys to exist "
-        )
-    if "inputs" in document:
-        return Body(name, False, document["inputs"])
-    if "instances" not in document:
-        raise invalid_argument("Missing 'inputs' or 'instances' key")
-    rows = document["instances"]
-    if not isinstance(rows, list):
-        raise invalid_argument(
-            f"JSON Value: {_shown(document)} Expecting 'instances' to be an list/array"
-        )
-    if not rows:
-        raise invalid_argument(f"JSON Value: {_shown(document)} No values in 'instances' array")
-    return Body(name, True, rows)
-
-
-def _parse(text: bytes) -> Any:
-    if not text.strip():
-        raise invalid_argument("JSON Parse error: The document is empty")
-    try:
-        characters = text.decode("utf-8-sig")
-        start = len(characters) - len(characters.lstrip(" \t\r\n"))
-        return json.JSONDecoder().raw_decode(characters, start)[0]
-    except json.JSONDecodeError as e:
-        raise invalid_argument(f"JSON Parse error: {e.msg} at offset: {e.pos}") from e
-    except UnicodeDecodeError as e:
-        raise invalid_argument(f"JSON Parse error: not UTF-8 at offset: {e.start}") from e
-    except RecursionError as e:
-        raise invalid_argument("JSON Parse error: nested too deeply at offset: 0") from e
-    except ValueError as e:  # an integer of thousands of digits
-        raise invalid_argument(f"JSON Parse error: {e} at offset: 0") from e
-
-
-def to_arrays(body: Body, inputs: Inputs) -> Arrays:
+def to_arrays(document: Mapping[str, Any], inputs: Inputs) -> Arrays:
     """The arrays of a request by input name, of the signature's dtypes; shapes are as they came.
 
     Args:
-        body: the request.
+        document: the body, with `instances` (row by row) or `inputs` (by column).
         inputs: the inputs of its signature, one at least.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, values that are not of the dtype, ragged lists, other
-            names than the signature's.
+        ServingError: INVALID_ARGUMENT, none or both of the two, values that are not of the dtype,
+            ragged lists, other names than the signature's.
     """
-    return _rows(body.payload, inputs) if body.by_row else _columns(body.payload, inputs)
+    if "instances" not in document:
+        if "inputs" not in document:
+            raise invalid_argument("Missing 'inputs' or 'instances' key")
+        return _columns(document["inputs"], inputs)
+    if "inputs" in document:
+        raise invalid_argument(
+            f"JSON Value: {shown(document)} Not formatted correctly expecting only one of "
+            "'inputs' or 'instances' keys to exist "
+        )
+    rows = document["instances"]
+    if not isinstance(rows, list):
+        raise invalid_argument(
+            f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array"
+        )
+    if not rows:
+        raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
+    return _rows(rows, inputs)
 
 
 def _rows(rows: Sequence[Any], inputs: Inputs) -> Arrays:
@@ -114,10 +65,10 @@ def _rows(rows: Sequence[Any], inputs: Inputs) -> Arrays:
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
         )
-    named = _is_object(rows[0])
+    named = is_object(rows[0])
     columns: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
     for place, row in enumerate(rows):
-        if _is_object(row) != named:
+        if is_object(row) != named:
             wanted, found = ("object", "list") if named else ("value/list", "object")
             raise invalid_argument(
                 f"Expecting {wanted} but got {found} at item {place} of input list"
@@ -134,7 +85,7 @@ def _rows(rows: Sequence[Any], inputs: Inputs) -> Arrays:
         if named and set(row) != set(inputs):
             raise invalid_argument(
                 f"Failed to process element: {place} of 'instances' list. JSON object: "
-                f"{_shown(row)} keys must be equal to: {','.join(sorted(inputs))}"
+                f"{shown(row)} keys must be equal to: {','.join(sorted(inputs))}"
             )
     return {name: np.stack(column) for name, column in columns.items()}
 
@@ -154,7 +105,7 @@ def _add(columns: dict[str, list[np.ndarray]], name: str, value: Any, inputs: In
 
 
 def _columns(payload: Any, inputs: Inputs) -> Arrays:
-    if _is_object(payload):
+    if is_object(payload):
         for name in sorted(inputs):
             if name not in payload:
                 raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
@@ -176,7 +127,7 @@ def _tensor(value: Any, info: meta_graph_pb2.TensorInfo) -> np.ndarray:
         for one in leaves:
             if not isinstance(one, list):
                 raise invalid_argument(
-                    f"JSON Value: {_shown(one)} found at incorrect level: {level + 1} in the "
+                    f"JSON Value: {shown(one)} found at incorrect level: {level + 1} in the "
                     f"JSON DOM. Expected at level: {_depth(leaves[0]) + level}"
                 )
             if len(one) != size:
@@ -208,7 +159,7 @@ def _leaves(values: Sequence[Any], dtype: tf.DType) -> np.ndarray:
     """1-d array of JSON scalars."""
     if dtype == tf.string:
         array = np.empty(len(values), object)
-        array[:] = [_bytes(value) for value in values]
+        array[:] = [as_bytes(value) for value in values]
         return array
     if dtype in _FLOATS:
         return _floats(values, dtype)
@@ -221,7 +172,7 @@ def _leaves(values: Sequence[Any], dtype: tf.DType) -> np.ndarray:
             if not dtype.min <= value <= dtype.max:
                 raise _type_error(value, dtype)
         return np.array(values, dtype.as_numpy_dtype)
-    text = f"Conversion of JSON Value: {_shown(values)} to type: {dtype.name}"
+    text = f"Conversion of JSON Value: {shown(values)} to type: {dtype.name}"
     raise ServingError(grpc.StatusCode.UNIMPLEMENTED, text)
 
 
@@ -234,7 +185,7 @@ def _floats(values: Sequence[Any], dtype: tf.DType) -> np.ndarray:
         exact = abs(value) <= largest if isinstance(value, int) else True
         if not exact or (math.isfinite(value) and abs(value) > highest):
             raise invalid_argument(
-                f"Cannot convert JSON value: {_shown(value)} to {name} without loss of precision."
+                f"Cannot convert JSON value: {shown(value)} to {name} without loss of precision."
             )
     return np.array(values, dtype.as_numpy_dtype)
 
@@ -244,19 +195,19 @@ def _check_types(values: Sequence[Any], allowed: set[type], dtype: tf.DType) -> 
         raise _type_error(next(v for v in values if type(v) not in allowed), dtype)
 
 
-def _bytes(value: Any) -> bytes:
-    """A string's bytes, or what a `{"b64": ...}` stands for."""
+def as_bytes(value: Any) -> bytes:
+    """A string's bytes, or what a `{"b64": ...}` stands for.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, neither of the two, or no base64.
+    """
     if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError as e:
-            text = f"JSON Parse error: the surrogate pair in {_shown(value)} is invalid"
-            raise invalid_argument(text) from e
+        return value.encode()
     if not isinstance(value, dict):
         raise _type_error(value, tf.string)
-    if _is_object(value):
+    if is_object(value):
         raise invalid_argument(
-            f"JSON Value: {_shown(value)} not formatted correctly for base64 data"
+            f"JSON Value: {shown(value)} not formatted correctly for base64 data"
         )
     try:
         return base64.b64decode(value[B64], validate=True)
@@ -264,35 +215,11 @@ def _bytes(value: Any) -> bytes:
         raise invalid_argument("Unable to base64 decode") from e
 
 
-def _is_object(value: Any) -> bool:
-    """Whether a value is an object that stands for itself and not for bytes."""
-    is_bytes = isinstance(value, dict) and len(value) == 1 and isinstance(value.get(B64), str)
-    return isinstance(value, dict) and not is_bytes
-
-
-_KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
-
-
 def _type_error(value: Any, dtype: tf.DType) -> ServingError:
-    # What JSON has besides these: true, false and null.
-    kind = _KINDS.get(type(value)) or {True: "True", False: "False", None: "Null"}[value]
     name = {tf.float32: "float", tf.float64: "double"}.get(dtype, dtype.name)
     return invalid_argument(
-        f"JSON Value: {_shown(value)} Type: {kind} is not of expected type: {name}"
+        f"JSON Value: {shown(value)} Type: {kind(value)} is not of expected type: {name}"
     )
-
-
-def _shown(value: Any) -> str:
-    """A value for an error, cut before it is long: the encoder stops where the text is enough."""
-    text = ""
-    try:
-        for piece in json.JSONEncoder().iterencode(value):
-            text += piece[:_SHOWN]
-            if len(text) >= _SHOWN:
-                break
-    except RecursionError:
-        text += "..."
-    return text[:_SHOWN]
 
 
 def _shape(shape: Sequence[int]) -> str:

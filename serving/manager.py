@@ -51,6 +51,8 @@ class ModelManager:
             `ServingError` or `InputError`: the version is not taken then.
         max_retries: times that a version is tried again whose files stay the same.
         retry_s: seconds between them.
+        early_labels: a new label may name a version that does not answer yet.
+        allow_unsafe_ops: see `LoadedModel`.
         clock: seconds, never backwards.
     """
 
@@ -61,10 +63,13 @@ class ModelManager:
         *,
         max_retries: int = MAX_RETRIES,
         retry_s: float = RETRY_S,
+        early_labels: bool = False,
+        allow_unsafe_ops: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._prepare, self._clock = store, prepare, clock
         self._max_retries, self._retry_s = max_retries, retry_s
+        self._early_labels, self._allow_unsafe_ops = early_labels, allow_unsafe_ops
         self._configs: dict[str, ModelConfig] = {}
         self._attempts: dict[tuple[str, int], _Attempt] = {}
         self._lock, self._stop = threading.RLock(), threading.Event()
@@ -74,8 +79,9 @@ class ModelManager:
         """Serves these models and no others; returns when they answer.
 
         Raises:
-            ServingError: a model of which no version could be loaded (its reasons are in the
-                text), or a label of a version that does not answer. All else has been done.
+            ServingError: UNKNOWN, a model of which no version could be loaded (its reasons are in
+                the text); FAILED_PRECONDITION, a label of a version that does not answer. All
+                else has been done.
         """
         with self._lock:
             self._configs = {config.name: config for config in configs}
@@ -83,15 +89,16 @@ class ModelManager:
                 for version in list(self._store.loaded(name)):
                     self._unload(name, version)
             reasons = [self._look(config, settled=True) for config in self._configs.values()]
-            for name, config in self._configs.items():
-                if self._store.loaded(name):
-                    self._store.set_labels(name, config.labels)
-        if missing := [name for name in self._configs if not self._store.loaded(name)]:
-            raise ServingError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"{len(missing)} servable(s) did not become available: "
-                + " ".join(reason for reason in reasons if reason),
-            )
+            refusals = [self._label(config) for config in self._configs.values()]
+            if missing := [name for name in self._configs if not self._store.loaded(name)]:
+                raise ServingError(
+                    grpc.StatusCode.UNKNOWN,
+                    f"{len(missing)} model(s) did not become available: "
+                    + " ".join(reason for reason in reasons if reason),
+                )
+        for refusal in refusals:
+            if refusal is not None:
+                raise refusal
 
     def poll(self) -> None:
         """Looks at the folders once, and does what is to be done."""
@@ -113,6 +120,15 @@ class ModelManager:
     def _run(self, wait_s: float) -> None:
         while not self._stop.wait(wait_s):
             self.poll()
+
+    def _label(self, config: ModelConfig) -> ServingError | None:
+        """Gives a model its labels; why it could not, or nothing."""
+        try:
+            if self._store.loaded(config.name):
+                self._store.set_labels(config.name, config.labels, new_ones=self._early_labels)
+        except ServingError as error:
+            return error
+        return None
 
     def _look(self, config: ModelConfig, *, settled: bool) -> str:
         """Brings one model up to date; what is wrong with it, or nothing."""
@@ -168,7 +184,7 @@ class ModelManager:
             return state.message if state else ""
         self._store.set_state(name, version, VersionState(State.LOADING))
         try:
-            model = LoadedModel(name, version, folder)
+            model = LoadedModel(name, version, folder, allow_unsafe_ops=self._allow_unsafe_ops)
             self._prepare(model)
         except (InputError, ServingError, OSError) as error:
             again_at = self._clock() + self._retry_s

@@ -25,6 +25,7 @@ from serving.warmup import replay
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_US = tuple(10 * 1.8**power for power in range(33))
+_EXAMPLE_BOUNDS = tuple(float(2**power) for power in range(15))
 
 _Labels = tuple[str, ...]
 
@@ -44,10 +45,15 @@ class Counter:
         self._lock = threading.Lock()
         self._counts: dict[_Labels, int] = {}
 
-    def add(self, *values: str) -> None:
-        """One more for these values of the labels."""
+    def add(self, *values: str, amount: int = 1) -> None:
+        """So many more for these values of the labels."""
         with self._lock:
-            self._counts[values] = self._counts.get(values, 0) + 1
+            self._counts[values] = self._counts.get(values, 0) + amount
+
+    def total(self) -> int:
+        """What has been counted, whatever the labels."""
+        with self._lock:
+            return sum(self._counts.values())
 
     def lines(self) -> Iterator[str]:
         with self._lock:
@@ -57,27 +63,28 @@ class Counter:
 
 
 class Histogram:
-    """Microseconds by labels; for all threads.
+    """Amounts by labels; for all threads.
 
     Args:
         name: as it is written.
         labels: names of the labels.
+        bounds: upper bounds of the buckets, rising.
     """
 
     kind = "histogram"
 
-    def __init__(self, name: str, *labels: str) -> None:
-        self.name, self.labels = name, labels
+    def __init__(self, name: str, *labels: str, bounds: tuple[float, ...] = BOUNDS_US) -> None:
+        self.name, self.labels, self._bounds = name, labels, bounds
         self._lock = threading.Lock()
         self._buckets: dict[_Labels, list[int]] = {}
         self._sums: dict[_Labels, float] = {}
 
-    def observe(self, microseconds: float, *values: str) -> None:
+    def observe(self, amount: float, *values: str) -> None:
         """One more observation for these values of the labels."""
         with self._lock:
-            buckets = self._buckets.setdefault(values, [0] * (len(BOUNDS_US) + 1))
-            buckets[bisect.bisect_left(BOUNDS_US, microseconds)] += 1
-            self._sums[values] = self._sums.get(values, 0.0) + microseconds
+            buckets = self._buckets.setdefault(values, [0] * (len(self._bounds) + 1))
+            buckets[bisect.bisect_left(self._bounds, amount)] += 1
+            self._sums[values] = self._sums.get(values, 0.0) + amount
 
     def lines(self) -> Iterator[str]:
         with self._lock:
@@ -86,7 +93,7 @@ class Histogram:
             }
         for values, (buckets, total) in sorted(found.items()):
             up_to = list(itertools.accumulate(buckets))
-            for bound, count in zip([*map(_number, BOUNDS_US), "+Inf"], up_to, strict=True):
+            for bound, count in zip([*map(_number, self._bounds), "+Inf"], up_to, strict=True):
                 braces = _braces((*self.labels, "le"), (*values, bound))
                 yield f"{self.name}_bucket{braces} {count}"
             braces = _braces(self.labels, values)
@@ -103,6 +110,7 @@ class ServingMetrics:
         request_latency: of requests that were answered, by model, API and entrypoint.
         runtime_latency: of the model alone.
         warmup_latency: of warm-ups, by path and status.
+        example_counts, example_count_total: examples a request of Classify and the like, by model.
         version_latency: of the model alone, by version and signature (TF Serving has none).
     """
 
@@ -117,11 +125,15 @@ class ServingMetrics:
         self.version_latency = Histogram(
             "tfrs_sage:runtime_latency", "model_name", "version", "signature"
         )
+        self.example_counts = Histogram(
+            f"{prefix}request_example_counts", "model", bounds=_EXAMPLE_BOUNDS
+        )
+        self.example_count_total = Counter(f"{prefix}request_example_count_total", "model")
         self._gauges: dict[str, Callable[[], Mapping[str, object]]] = {}
 
     @contextmanager
-    def request(self, model_name: str, entrypoint: str) -> Iterator[None]:
-        """Around a Predict request; counts its status, and its time where it is answered."""
+    def request(self, model_name: str, entrypoint: str, api: str = "Predict") -> Iterator[None]:
+        """Around a request of an API; counts its status, and its time where it is answered."""
         start = time.perf_counter()
         try:
             yield
@@ -129,7 +141,22 @@ class ServingMetrics:
             self.request_count.add(model_name, error.code.name)
             raise
         self.request_count.add(model_name, "OK")
-        self.request_latency.observe(_since_us(start), model_name, "Predict", entrypoint)
+        self.request_latency.observe(_since_us(start), model_name, api, entrypoint)
+
+    def count_examples(self, model_name: str, count: int) -> None:
+        """Tells how many examples a request has, where it has any."""
+        if count:
+            self.example_counts.observe(count, model_name)
+            self.example_count_total.add(model_name, amount=count)
+
+    def total(self, name: str) -> int:
+        """What a counter has counted; 0 where there is none of that name.
+
+        Args:
+            name: as Prometheus reads it, or with slashes, as TF Serving's sources have it.
+        """
+        counters = (self.request_count, self.example_count_total)
+        return sum(one.total() for one in counters if one.name == name.replace("/", ":"))
 
     def timed(self, run: Run) -> Run:
         """`run`, with its time told."""
@@ -169,6 +196,8 @@ class ServingMetrics:
             self.request_latency,
             self.runtime_latency,
             self.warmup_latency,
+            self.example_counts,
+            self.example_count_total,
             self.version_latency,
         ):
             lines += [f"# TYPE {one.name} {one.kind}", *one.lines()]

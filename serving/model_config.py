@@ -75,6 +75,11 @@ def from_proto(config: model_server_config_pb2.ModelServerConfig) -> list[ModelC
 def _model(one: Any) -> ModelConfig:
     if not one.name:
         raise InputError(f"every model must have a name. Received: none for {one.base_path!r}.")
+    if not one.model_platform:
+        raise InputError(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            f"ModelServerConfig::model_platform, model name is {one.name}"
+        )
     if one.model_platform != "tensorflow":
         raise InputError(
             f'model {one.name!r} must have model_platform: "tensorflow". Received: '
@@ -83,7 +88,8 @@ def _model(one: Any) -> ModelConfig:
     base_path = Path(one.base_path)
     if not base_path.is_absolute():
         raise InputError(
-            f"model {one.name!r} must have an absolute base_path. Received: {one.base_path!r}."
+            f"Expected model {one.name} to have an absolute path or URI; got "
+            f"base_path()={one.base_path}"
         )
     about = {"name": one.name, "base_path": base_path, "labels": dict(one.version_labels)}
     policy = one.model_version_policy

@@ -18,6 +18,7 @@ from serving.batch_rows import Rows, rows_of
 from serving.errors import ServingError, from_tensorflow
 from tfrs_sage.artefacts import model_fingerprint
 from tfrs_sage.errors import InputError
+from tfrs_sage.export.unsafe_ops import unsafe_ops
 
 _VERSION = re.compile(r"^[0-9]{1,30}$", re.ASCII)
 DEFAULT_SIGNATURE = "serving_default"
@@ -44,17 +45,23 @@ class LoadedModel:
         name: what clients ask for.
         version: the number of its folder.
         folder: the SavedModel.
+        allow_unsafe_ops: also where its ops reach for other files, the network, Python or the
+            process.
 
     Raises:
-        InputError: it cannot be loaded.
+        InputError: it cannot be loaded, or may not be.
     """
 
-    def __init__(self, name: str, version: int, folder: Path) -> None:
+    def __init__(
+        self, name: str, version: int, folder: Path, *, allow_unsafe_ops: bool = False
+    ) -> None:
         self.name = name
         self.version = version
         self.folder = folder
         self.signature_defs = _signature_defs(folder)
         self._rows = {name: rows_of(one) for name, one in self.signature_defs.items()}
+        if not allow_unsafe_ops:
+            _check_ops(folder)
         try:
             self._model = tf.saved_model.load(str(folder), tags=[SERVE_TAG])
         except _BROKEN as e:
@@ -124,6 +131,17 @@ def _signature_defs(folder: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
                 definition.ClearField("defaults")  # as TF Serving does since 2.20
             return definitions
     raise InputError(f"{folder} must hold a graph with the tag {SERVE_TAG!r}. Found: none.")
+
+
+def _check_ops(folder: Path) -> None:
+    """Refuses a model that reaches beyond itself, before anything of it runs."""
+    if found := unsafe_ops(folder):
+        listed = ", ".join(f"{op} ({reach})" for op, reach in sorted(found.items()))
+        raise InputError(
+            f"{folder} must have no ops that reach for other files, the network, Python or the "
+            f"process. Found: {listed}. Export it without them, or serve models that you trust "
+            "with --allow_unsafe_ops."
+        )
 
 
 # Runs a signature of a model for checked inputs, as `LoadedModel.run` does.

@@ -1,8 +1,7 @@
 """TF Serving's REST API: which path asks for what, and the answer to it.
 
 References:
-    TF Serving, `g3doc/api_rest.md` and `model_servers/http_rest_api_handler.cc`. Classify and
-    Regress are UNIMPLEMENTED (501), as over gRPC.
+    TF Serving, `g3doc/api_rest.md` and `model_servers/http_rest_api_handler.cc`.
 """
 
 import json
@@ -13,15 +12,24 @@ from urllib.parse import unquote
 
 import grpc
 from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    regression_pb2,
+)
 
 from serving.checks import check_shapes
 from serving.errors import ServingError, invalid_argument
+from serving.inference import classify, effective_spec, num_examples, regress
 from serving.json_answers import to_body
-from serving.json_tensors import parse_body, to_arrays
+from serving.json_bodies import parse_body, signature_name
+from serving.json_examples import classified, regressed, to_examples
+from serving.json_tensors import to_arrays
 from serving.metrics import CONTENT_TYPE, ServingMetrics
+from serving.model_service import model_status
 from serving.models import DEFAULT_SIGNATURE, Run
-from serving.service import effective_spec, model_status
 from serving.store import ModelStore
 
 _CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -31,6 +39,8 @@ _PREDICT = re.compile(
 _STATUS = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_CHOICE}(?P<metadata>/metadata)?", re.IGNORECASE
 )
+Json = dict[str, Any]
+_Work = Callable[[model_pb2.ModelSpec, Json], bytes]
 _MONITORING = "/monitoring"
 _MAX_VERSION = 2**63 - 1
 _C = grpc.StatusCode
@@ -83,6 +93,11 @@ class RestApi:
     ) -> None:
         self._store, self._run = store, run
         self._metrics, self._metrics_path = metrics, metrics_path
+        self._works: dict[str, _Work] = {
+            "predict": self._predict,
+            "classify": self._classify,
+            "regress": self._regress,
+        }
 
     def answer(self, method: str, path: str, body: bytes) -> Reply:
         """The answer to a request; also to one that is wrong.
@@ -90,7 +105,7 @@ class RestApi:
         Args:
             method: of HTTP.
             path: as it came; the query is not looked at.
-            body: JSON, for predictions.
+            body: JSON, for predictions and the like.
         """
         try:
             if self._metrics_path is not None and path.startswith(
@@ -108,10 +123,8 @@ class RestApi:
             ServingError: INVALID_ARGUMENT, nothing does.
         """
         if method == "POST" and (match := _PREDICT.fullmatch(path)):
-            spec = _spec(match)
-            if match["method"].lower() == "predict":
-                return lambda body: self._counted_predict(spec, body)
-            raise ServingError(_C.UNIMPLEMENTED, f"{match['method']} is not implemented.")
+            spec, api = _spec(match), match["method"].lower()
+            return lambda body: self._counted(spec, api, body)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             if not match["name"]:
                 raise invalid_argument("Missing model name in request.")
@@ -124,22 +137,39 @@ class RestApi:
             raise invalid_argument(f"Unexpected path: {path}. Should be {self._metrics_path}")
         return Reply(200, self._metrics.text(), CONTENT_TYPE)
 
-    def _counted_predict(self, spec: model_pb2.ModelSpec, text: bytes) -> bytes:
-        with self._metrics.request(spec.name if self._store.loaded(spec.name) else "", "REST"):
-            return self._predict(spec, text)
+    def _counted(self, spec: model_pb2.ModelSpec, api: str, text: bytes) -> bytes:
+        name = spec.name if self._store.loaded(spec.name) else ""
+        with self._metrics.request(name, "REST", api):
+            document = parse_body(text)
+            spec.signature_name = signature_name(document)
+            return self._works[api](spec, document)
 
-    def _predict(self, spec: model_pb2.ModelSpec, text: bytes) -> bytes:
-        body = parse_body(text)
+    def _predict(self, spec: model_pb2.ModelSpec, document: Json) -> bytes:
         model = self._store.find(spec)
-        name = body.signature_name or DEFAULT_SIGNATURE
+        name = spec.signature_name or DEFAULT_SIGNATURE
         if name not in model.signature_defs:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
         signature = model.signature_def(name)
         if not signature.inputs:
-            raise invalid_argument(f"Failed to get input map for signature: {name}")
-        inputs = to_arrays(body, signature.inputs)
+            wanted = spec.signature_name or "DEFAULT"
+            raise invalid_argument(f"Failed to get input map for signature: {wanted}")
+        inputs = to_arrays(document, signature.inputs)
         check_shapes(signature, inputs)
-        return to_body(self._run(model, name, inputs), body.by_row)
+        return to_body(self._run(model, name, inputs), "instances" in document)
+
+    def _classify(self, spec: model_pb2.ModelSpec, document: Json) -> bytes:
+        request = classification_pb2.ClassificationRequest(
+            model_spec=spec, input=to_examples(document)
+        )
+        model = self._store.find(spec)
+        self._metrics.count_examples(model.name, num_examples(request.input))
+        return classified(classify(model, self._run, request).result)
+
+    def _regress(self, spec: model_pb2.ModelSpec, document: Json) -> bytes:
+        request = regression_pb2.RegressionRequest(model_spec=spec, input=to_examples(document))
+        model = self._store.find(spec)
+        self._metrics.count_examples(model.name, num_examples(request.input))
+        return regressed(regress(model, self._run, request).result)
 
     def _status(self, spec: model_pb2.ModelSpec) -> bytes:
         if spec.HasField("version_label"):  # which version it is now

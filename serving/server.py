@@ -16,24 +16,32 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 from serving.admission import Admission
 from serving.batching import Batcher
 from serving.cached_run import CachedRun
+from serving.checks import bounded
+from serving.config_file import ConfigFile
 from serving.errors import ServingError
 from serving.http_server import HttpServer
 from serving.manager import ModelManager
 from serving.metrics import ServingMetrics
 from serving.model_config import ModelConfig
+from serving.model_service import Configure, ModelService
 from serving.models import LoadedModel, Run
 from serving.query_cache import QueryCache
 from serving.rest import RestApi
-from serving.service import ModelService, PredictionService
-from serving.settings import ServerSettings
+from serving.security import Tls, TokenInterceptor, exposure
+from serving.service import PredictionService
+from serving.settings import MAX_MESSAGE_BYTES, ServerSettings
 from serving.store import ModelStore
 from serving.users import UserService
 from serving.wire_messages import USER_SERVICE
 from tfrs_sage.errors import InputError
 
-MAX_MESSAGE_BYTES = 2**31 - 1  # TF Serving's: the most that gRPC takes
 DRAIN_S = 30.0
-_SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+# By their names on the wire, and by those that TF Serving tells its health under.
+_SERVICES = tuple(
+    f"{package}{name}"
+    for package in ("tensorflow.serving.", "")
+    for name in ("PredictionService", "ModelService")
+)
 
 
 class ModelServer:
@@ -46,6 +54,7 @@ class ModelServer:
         query_cache: of answers to texts, where given.
         batcher: joins requests, where given.
         metrics: what is counted, where others count too.
+        configure: serves other models on HandleReloadConfigRequest, where given.
 
     Attributes:
         port: the port of gRPC.
@@ -64,6 +73,7 @@ class ModelServer:
         query_cache: QueryCache | None = None,
         batcher: Batcher | None = None,
         metrics: ServingMetrics | None = None,
+        configure: Configure | None = None,
     ) -> None:
         settings = settings or ServerSettings()
         metrics = metrics or ServingMetrics()
@@ -77,11 +87,12 @@ class ModelServer:
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="grpc"),
             options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 # Else two servers share a port in silence and each gets half the requests.
                 ("grpc.so_reuseport", 0),
             ],
+            interceptors=[TokenInterceptor(settings.token)] if settings.token else [],
             # Further calls are RESOURCE_EXHAUSTED.
             maximum_concurrent_rpcs=threads + settings.max_waiting,
         )
@@ -89,10 +100,14 @@ class ModelServer:
         if query_cache is not None:
             run = CachedRun(query_cache, run)
         run = metrics.timed(run)
+        if settings.max_rows is not None:
+            run = bounded(run, settings.max_rows)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(store, run, metrics), self._server
+            PredictionService(store, run, metrics, settings.tensor_content), self._server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(store), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(store, metrics, configure), self._server
+        )
         if users is not None:
             self._server.add_generic_rpc_handlers((users.handler(),))
         self._health: Any = None
@@ -100,13 +115,9 @@ class ModelServer:
             self._health = health.HealthServicer()
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.host = settings.host
-        try:
-            self.port = int(self._server.add_insecure_port(f"{self.host}:{settings.port}"))
-        except RuntimeError as e:
-            raise InputError(
-                f"the server must be able to listen at {self.host}:{settings.port}. Found: {e}. "
-                "Stop what listens there, or choose another --port."
-            ) from e
+        self.port = self._bind(f"{self.host}:{settings.port}", settings.tls, "--port")
+        if settings.socket_path is not None:
+            self._bind(f"unix:{settings.socket_path}", settings.tls, "--grpc_socket_path")
         self._http: HttpServer | None = None
         if settings.rest_port is not None:
             self._http = HttpServer(
@@ -116,8 +127,23 @@ class ModelServer:
                 port=settings.rest_port,
                 timeout_s=settings.rest_timeout_s,
                 max_body_bytes=settings.max_body_bytes,
+                cors=settings.cors,
+                tls=settings.tls.context() if settings.tls else None,
+                token=settings.token,
             )
             self.rest_port = self._http.port
+
+    def _bind(self, address: str, tls: Tls | None, option: str) -> int:
+        """Listens at an address; returns the port."""
+        try:
+            if tls is None:
+                return int(self._server.add_insecure_port(address))
+            return int(self._server.add_secure_port(address, tls.grpc_credentials()))
+        except RuntimeError as e:
+            raise InputError(
+                f"the server must be able to listen at {address}. Found: {e}. Stop what listens "
+                f"there, or choose another {option}."
+            ) from e
 
     def start(self) -> None:
         self._server.start()
@@ -152,6 +178,7 @@ def serve_until_signal(
     users: UserService | None = None,
     query_cache: QueryCache | None = None,
     batcher: Batcher | None = None,
+    config_file: ConfigFile | None = None,
 ) -> dict[str, list[int]]:
     """Serves until SIGTERM or SIGINT, then drains. Call it from the main thread.
 
@@ -175,14 +202,25 @@ def serve_until_signal(
             model.identity  # noqa: B018  (read now, so that no request waits for it)
 
     manager = ModelManager(
-        store, prepare, max_retries=settings.max_num_load_retries, retry_s=settings.retry_s
+        store,
+        prepare,
+        max_retries=settings.max_num_load_retries,
+        retry_s=settings.retry_s,
+        early_labels=settings.allow_early_labels,
+        allow_unsafe_ops=settings.allow_unsafe_ops,
     )
     try:
         manager.configure(models)
     except ServingError as error:
         raise InputError(f"{error.text} (asked for: {[m.name for m in models]})") from error
     server = ModelServer(
-        store, settings, users=users, query_cache=query_cache, batcher=batcher, metrics=metrics
+        store,
+        settings,
+        users=users,
+        query_cache=query_cache,
+        batcher=batcher,
+        metrics=metrics,
+        configure=manager.configure,
     )
     stop = threading.Event()
     before = {
@@ -193,16 +231,22 @@ def serve_until_signal(
         server.start()
         if settings.poll_s > 0:
             manager.start(settings.poll_s)
+        if config_file is not None and settings.config_poll_s > 0:
+            config_file.follow(manager.configure, settings.config_poll_s)
         names = ", ".join(f"{name} {versions}" for name, versions in store.names().items())
         also = "" if users is None else f"; {USER_SERVICE}"
         if settings.rest_port is not None:
             also += f"; REST on {settings.host}:{server.rest_port}"
+        if warning := exposure(settings.host, settings.tls, settings.token):
+            print(warning, file=sys.stderr, flush=True)
         print(f"serving on {server.host}:{server.port}: {names}{also}", file=sys.stderr, flush=True)
         stop.wait()
         server.stop(DRAIN_S)
         if query_cache is not None:
             print(f"query cache: {json.dumps(query_cache.counts())}", file=sys.stderr, flush=True)
     finally:
+        if config_file is not None:
+            config_file.stop()
         manager.stop()
         for number, handler in before.items():
             signal.signal(number, handler)

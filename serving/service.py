@@ -1,4 +1,4 @@
-"""The gRPC services: what they check, in TF Serving's order and words."""
+"""The gRPC service of predictions: what it checks, in TF Serving's order and words."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,73 +6,105 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
-    get_model_status_pb2,
+    inference_pb2,
     model_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
 
 from serving.checks import checked_filter, checked_inputs
-from serving.errors import ServingError, invalid_argument, not_found
+from serving.errors import ServingError, invalid_argument
+from serving.inference import classify, effective_spec, multi_inference, num_examples, regress
 from serving.metrics import ServingMetrics
 from serving.models import DEFAULT_SIGNATURE, LoadedModel, Run
 from serving.store import ModelStore
 from serving.tensors import to_proto
 
 _SIGNATURE_DEF = "signature_def"
+_Work = Callable[[Any], Any]
 
 
 def answer(work: Callable[[Any], Any], request: Any, context: grpc.ServicerContext) -> Any:
-    """Runs one call and turns its `ServingError` into the call's status."""
+    """Runs one call, unless its client waits no more; turns its `ServingError` into a status."""
+    left = context.time_remaining()
+    if left is not None and left <= 0:
+        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
     try:
         return work(request)
     except ServingError as error:
         context.abort(error.code, error.text)
 
 
-def _require_model_spec(request: Any) -> None:
+def require_model_spec(request: Any) -> None:
+    """Raises a `ServingError` where a request names no model."""
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
 
 
-def effective_spec(model: LoadedModel, signature_name: str = "") -> model_pb2.ModelSpec:
-    """The spec of the model that answered, which may say more than the one that asked."""
-    spec = model_pb2.ModelSpec(name=model.name, signature_name=signature_name)
-    spec.version.value = model.version
-    return spec
-
-
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata; every other call is UNIMPLEMENTED.
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata.
 
     Args:
         store: the models.
         run: runs a signature of a model for checked inputs, as `LoadedModel.run` does.
         metrics: what is counted.
+        tensor_content: answer with tensors as bytes, not by typed fields.
     """
 
-    def __init__(self, store: ModelStore, run: Run, metrics: ServingMetrics) -> None:
+    def __init__(
+        self, store: ModelStore, run: Run, metrics: ServingMetrics, tensor_content: bool = False
+    ) -> None:
         self._store, self._run, self._metrics = store, run, metrics
+        self._tensor_content = tensor_content
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """Runs a signature, unless the request has waited for longer than its client will."""
-        left = context.time_remaining()
-        if left is not None and left <= 0:
-            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        return answer(self._counted_predict, request, context)
+        """Runs a signature."""
+        return self._counted("Predict", self._predict, request, context)
+
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Runs a signature that tells the classes of examples."""
+        return self._counted("Classify", self._infer(classify), request, context)
+
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Runs a signature that gives a number for each example."""
+        return self._counted("Regress", self._infer(regress), request, context)
+
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Runs several such signatures for the same examples."""
+        return answer(self._multi_inference, request, context)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Tells the signatures of a model."""
         return answer(self._metadata, request, context)
 
-    def _counted_predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+    def _counted(self, api: str, work: _Work, request: Any, context: grpc.ServicerContext) -> Any:
         name = request.model_spec.name
-        with self._metrics.request(name if self._store.loaded(name) else "", "GRPC"):
-            return self._predict(request)
+        name = name if self._store.loaded(name) else ""
+
+        def counted(request: Any) -> Any:
+            with self._metrics.request(name, "GRPC", api):
+                require_model_spec(request)
+                return work(request)
+
+        return answer(counted, request, context)
+
+    def _infer(self, infer: Callable[[LoadedModel, Run, Any], Any]) -> _Work:
+        def work(request: Any) -> Any:
+            model = self._store.find(request.model_spec)
+            self._metrics.count_examples(model.name, num_examples(request.input))
+            return infer(model, self._run, request)
+
+        return work
+
+    def _multi_inference(
+        self, request: inference_pb2.MultiInferenceRequest
+    ) -> inference_pb2.MultiInferenceResponse:
+        spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+        model = self._store.find(spec)
+        self._metrics.count_examples(model.name, num_examples(request.input))
+        return multi_inference(model, self._run, request)
 
     def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        _require_model_spec(request)
         model = self._store.find(request.model_spec)
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         signature = model.signature_def(name)
@@ -81,13 +113,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         outputs = self._run(model, name, inputs)
         response = predict_pb2.PredictResponse(model_spec=effective_spec(model, name))
         for alias in wanted:
-            response.outputs[alias].CopyFrom(to_proto(outputs[alias]))
+            response.outputs[alias].CopyFrom(to_proto(outputs[alias], self._tensor_content))
         return response
 
     def _metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        _require_model_spec(request)
+        require_model_spec(request)
         if not request.metadata_field:
             raise invalid_argument(
                 "GetModelMetadataRequest must specify at least one metadata_field"
@@ -100,43 +132,3 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=effective_spec(model))
         response.metadata[_SIGNATURE_DEF].Pack(content)
         return response
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus; every other call is UNIMPLEMENTED."""
-
-    def __init__(self, store: ModelStore) -> None:
-        self._store = store
-
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """Tells the state of a model's versions; a label in the request is ignored."""
-        return answer(lambda r: model_status(self._store, r), request, context)
-
-
-def model_status(
-    store: ModelStore, request: get_model_status_pb2.GetModelStatusRequest
-) -> get_model_status_pb2.GetModelStatusResponse:
-    """The states of a model's versions, the newest first.
-
-    Raises:
-        ServingError: NOT_FOUND, no such model or version.
-    """
-    _require_model_spec(request)
-    name = request.model_spec.name
-    states = store.states(name)
-    if not states:
-        raise not_found(f"Could not find any versions of model {name}")
-    if request.model_spec.HasField("version"):
-        wanted = request.model_spec.version.value
-        if wanted not in states:
-            raise not_found(f"Could not find version {wanted} of model {name}")
-        states = {wanted: states[wanted]}
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for version in sorted(states, reverse=True):
-        status = response.model_version_status.add(
-            version=version, state=states[version].state.value
-        )
-        status.status.error_code = states[version].code
-        status.status.error_message = states[version].message
-        status.status.SetInParent()  # also where all is well
-    return response

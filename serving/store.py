@@ -108,14 +108,21 @@ class ModelStore:
             self._models = {**others, name: left} if left else others
         self.set_state(name, version, VersionState(State.END))
 
-    def set_labels(self, name: str, labels: Mapping[str, int]) -> None:
+    def set_labels(self, name: str, labels: Mapping[str, int], *, new_ones: bool = False) -> None:
         """The labels of a model, in place of those it had.
+
+        Args:
+            name: of the model.
+            labels: version numbers by label.
+            new_ones: labels that the model has not yet may name any version.
 
         Raises:
             ServingError: FAILED_PRECONDITION, a version that does not answer; nothing is changed.
         """
-        for version in labels.values():
-            if version not in self.loaded(name):
+        old = self._labels.get(name, {})
+        for label, version in labels.items():
+            may_wait = new_ones and old.get(label, version) == version
+            if version not in self.loaded(name) and not may_wait:
                 raise ServingError(
                     grpc.StatusCode.FAILED_PRECONDITION,
                     f"Request to assign label to version {version} of model {name}, which is not "

@@ -5,7 +5,9 @@ References:
     record that fails fails the version.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import tensorflow as tf
@@ -14,10 +16,16 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.checks import checked_inputs
 from serving.errors import ServingError, from_tensorflow, invalid_argument
-from serving.models import LoadedModel
+from serving.inference import classify, multi_inference, regress
+from serving.models import LoadedModel, Run
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000
+_INFER: dict[str, Callable[[LoadedModel, Run, Any], object]] = {
+    "classify_log": classify,
+    "regress_log": regress,
+    "multi_inference_log": multi_inference,
+}
 
 
 def replay(model: LoadedModel) -> int:
@@ -25,7 +33,7 @@ def replay(model: LoadedModel) -> int:
 
     Raises:
         ServingError: a record that is broken, that the model refuses, or one too many;
-            UNIMPLEMENTED, of another call than Predict.
+            UNIMPLEMENTED, of a call that is not replayed (SessionRun, PredictStreamed).
     """
     path = model.folder / WARMUP_FILE
     if not path.is_file():
@@ -52,10 +60,13 @@ def _replay_one(model: LoadedModel, record: bytes) -> None:
             grpc.StatusCode.DATA_LOSS, "Failed to parse warmup record: not a PredictionLog"
         ) from e
     kind = log.WhichOneof("log_type")
-    if kind != "predict_log":
+    if kind == "predict_log":
+        request = log.predict_log.request
+        name = request.model_spec.signature_name
+        model.run(name, checked_inputs(model.signature_def(name), request.inputs))
+    elif kind in _INFER:
+        _INFER[kind](model, LoadedModel.run, getattr(log, kind).request)
+    else:
         raise ServingError(
             grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}"
         )
-    request = log.predict_log.request
-    name = request.model_spec.signature_name
-    model.run(name, checked_inputs(model.signature_def(name), request.inputs))

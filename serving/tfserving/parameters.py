@@ -1,7 +1,8 @@
-"""TF Serving's batching and monitoring files as messages, and what their values must be.
+"""TF Serving's batching, monitoring and SSL files as messages, and what their values must be.
 
-The package `tensorflow-serving-api` has no classes for these two files, so that the messages are
-declared here, with the fields of `session_bundle_config.proto` and `monitoring_config.proto`.
+The package `tensorflow-serving-api` has no classes for these files, so that the messages are
+declared here, with the fields of `session_bundle_config.proto`, `monitoring_config.proto` and
+`ssl_config.proto`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,12 @@ _BATCHING = {
     "max_execution_batch_size": _INT,
 }
 _PROMETHEUS = {"enable": "bool", "path": "string"}
+_SSL = {
+    "server_key": "string",
+    "server_cert": "string",
+    "custom_ca": "string",
+    "client_verify": "bool",
+}
 _MONITORING = {"prometheus_config": f".{_PACKAGE}.PrometheusConfig"}
 _LEAST = {
     "max_batch_size": 1,
@@ -55,6 +62,7 @@ def _pool() -> Any:
         "BatchingParameters": _BATCHING,
         "PrometheusConfig": _PROMETHEUS,
         "MonitoringConfig": _MONITORING,
+        "SSLConfig": _SSL,
     }.items():
         described = file.message_type.add(name=message)
         for number, (name, kind) in enumerate(fields.items(), start=1):
@@ -76,6 +84,11 @@ def _new(message: str) -> Any:
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{message}"))()
 
 
+def ssl_message() -> Any:
+    """An empty `SSLConfig`."""
+    return _new("SSLConfig")
+
+
 def parse_text(path: Path, message: Any) -> Any:
     """A text proto out of a file, as TF Serving reads it.
 
@@ -86,7 +99,7 @@ def parse_text(path: Path, message: Any) -> Any:
         raise InputError(f"{path} must be a file of TF Serving's. Found: none.")
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), message)
-    except text_format.ParseError as error:
+    except (text_format.ParseError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} must be a text proto of the type {message.DESCRIPTOR.name}. Found: {error}"
         ) from error

@@ -28,7 +28,7 @@ def _save(folder, function) -> str:
 def test_every_op_of_retrieval_is_on_a_stock_server(tmp_path, capsys) -> None:
     path = export_retrieval(KeywordTower(tmp_path), VECTORS, IDS, tmp_path, TEXTS, check=False)
     report = check_ops(path)
-    assert report.missing == () and report.outside == () and report.fits_stock_server
+    assert report.missing == () and report.outside == {} and report.fits_stock_server
     assert "CaseFoldUTF8" in report.ops  # TF Text's, within a function of the tower
     assert "TopKV2" in report.ops and "RestoreV2" in report.ops  # the latter is the saver's
     assert "TF Serving 2.20 (core TensorFlow and TF Text) has" in report.explain()
@@ -52,7 +52,11 @@ def test_what_calls_python_or_reaches_outside_is_told_with_a_way_out(tmp_path, c
 
     report = check_ops(_save(tmp_path / "1", careless))
     assert report.missing == ("PyFunc",)
-    assert report.outside == ("DebugIdentityV2", "ReadFile", "TextLineDataset")
+    assert report.outside == {
+        "DebugIdentityV2": "network",
+        "ReadFile": "files",
+        "TextLineDataset": "files",
+    }
     told = report.explain()
     assert "lacks PyFunc" in told and "write it in TensorFlow's own ops" in told
     assert "ReadFile (in " in told and "reaches for the server's files" in told

@@ -10,7 +10,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.errors import ServingError
 from serving.json_answers import to_body
-from serving.json_tensors import parse_body, to_arrays
+from serving.json_bodies import parse_body, signature_name
+from serving.json_tensors import to_arrays
 
 
 def infos(**dtypes: tf.DType) -> dict[str, meta_graph_pb2.TensorInfo]:
@@ -22,6 +23,7 @@ def infos(**dtypes: tf.DType) -> dict[str, meta_graph_pb2.TensorInfo]:
 
 def arrays(text: str | bytes, **dtypes: tf.DType) -> dict[str, np.ndarray]:
     body = parse_body(text.encode() if isinstance(text, str) else text)
+    signature_name(body)
     return to_arrays(body, infos(**dtypes))
 
 
@@ -61,7 +63,7 @@ def test_strings_and_base64() -> None:
 def test_what_json_has_not_but_tf_serving_takes() -> None:
     found = arrays('  {"instances": [NaN, Infinity, -Infinity]} trailing', x=tf.float32)["x"]
     assert math.isnan(found[0]) and found[1:].tolist() == [math.inf, -math.inf]
-    assert parse_body(b'{"signature_name": "s", "inputs": 1}') == ("s", False, 1)
+    assert signature_name(parse_body(b'{"signature_name": "s", "inputs": 1}')) == "s"
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,19 @@ def test_a_request_is_counted_by_its_status() -> None:
     assert re.findall(r"request_latency_count.* (\d+)", text) == ["1"]  # of the answered one
 
 
+def test_examples_are_counted_in_buckets_of_their_own() -> None:
+    metrics = ServingMetrics()
+    for count in (0, 3, 100_000):
+        metrics.count_examples("m", count)
+    text = metrics.text().decode()
+    assert ':tensorflow:serving:request_example_count_total{model="m"} 100003' in text
+    for bound, expected in (("2", 0), ("4", 1), ("16384", 1), ("+Inf", 2)):
+        assert f'example_counts_bucket{{model="m",le="{bound}"}} {expected}\n' in text
+    assert metrics.total("/tensorflow/serving/request_example_count_total") == 100_003
+    assert metrics.total(":tensorflow:serving:request_example_count_total") == 100_003
+    assert metrics.total("/no/such") == 0
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "half" / "1"
@@ -89,7 +102,7 @@ def test_what_a_server_tells(store) -> None:
             "# TYPE :tensorflow:serving:request_count counter",
             ':tensorflow:serving:request_count{model_name="half",status="OK"} 2',
             ':tensorflow:serving:request_count{model_name="",status="NOT_FOUND"} 2',
-            ':tensorflow:serving:request_latency_count{model_name="half",API="Predict",'
+            ':tensorflow:serving:request_latency_count{model_name="half",API="predict",'
             'entrypoint="REST"} 1',
             ':tensorflow:serving:runtime_latency_count{model_name="half",API="Predict",'
             'runtime="TF2"} 2',

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 
 import grpc
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, prediction_log_pb2
 
+from serving.config_file import ConfigFile
 from serving.errors import ServingError
 from serving.manager import ModelManager
 from serving.model_config import ModelConfig, models_of_folder, read_model_config
 from serving.models import LoadedModel
 from serving.store import ModelStore, State
 from serving.warmup import MAX_RECORDS, replay
-from tests.serving.toys import HalfPlus
+from tests.serving.toys import HalfPlus, OfExamples
 from tfrs_sage.errors import InputError
 from tfrs_sage.export.warmup import Request, write_warmup
 
@@ -125,7 +127,7 @@ def test_another_list_of_models_replaces_the_first(world, tmp_path) -> None:
     world.manager.configure([ModelConfig("other", other)])
     assert world.store.names() == {"other": [2]}
     assert world.store.states("half")[1].state is State.END
-    with pytest.raises(ServingError, match=r"1 servable\(s\) did not .* Could not find base path"):
+    with pytest.raises(ServingError, match=r"1 model\(s\) did not .* Could not find base path"):
         world.manager.configure([ModelConfig("gone", tmp_path / "gone")])
 
 
@@ -212,6 +214,28 @@ def test_a_base_path_that_disappears(world) -> None:
     assert world.message(2) == ""
 
 
+def test_a_model_that_reaches_for_files(world, tmp_path) -> None:
+    module = tf.Module()
+    spec = tf.TensorSpec([None], tf.float32, "x")
+
+    def read(x):
+        text = tf.io.read_file("/etc/hostname")
+        return {"y": x + tf.cast(tf.strings.length(text), tf.float32)}
+
+    function = tf.function(read).get_concrete_function(spec)
+    world.put(1)
+    world.configure()
+    tf.saved_model.save(module, str(tmp_path / "2"), signatures={"serving_default": function})
+    shutil.copytree(tmp_path / "2", world.base / "2")
+    assert world.poll() == {1: "AVAILABLE", 2: "END"}
+    assert world.of_zero() == 1
+    for version in (1, 2):
+        assert "Found: ReadFile (files)." in world.message(version)
+    world.manager._allow_unsafe_ops = True
+    world.now += 100
+    assert world.poll() == {1: "END", 2: "AVAILABLE"}
+
+
 def test_warm_up(world) -> None:
     world.put(1)
     world.configure()
@@ -237,8 +261,9 @@ def test_warm_up(world) -> None:
         return caught.value.text
 
     other = prediction_log_pb2.PredictionLog()
-    other.classify_log.SetInParent()
-    assert refusal(other.SerializeToString()) == ("Unsupported log_type for warmup: classify_log")
+    other.session_run_log.SetInParent()
+    text = "Unsupported log_type for warmup: session_run_log"
+    assert refusal(other.SerializeToString()) == text
     assert "not a PredictionLog" in refusal(b"\xff\xff")
     good = prediction_log_pb2.PredictionLog()
     good.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto(WARM_INPUTS["x"]))
@@ -248,6 +273,80 @@ def test_warm_up(world) -> None:
     _cut(path, 0.999)
     with pytest.raises(ServingError):
         replay(model)
+
+
+def test_warm_up_by_examples(tmp_path) -> None:
+    OfExamples().save(tmp_path / "1")
+    model = LoadedModel("examples", 1, tmp_path / "1")
+    path = tmp_path / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    path.parent.mkdir()
+    logs = [prediction_log_pb2.PredictionLog() for _ in range(3)]
+    requests = [logs[0].classify_log, logs[1].regress_log, logs[2].multi_inference_log]
+    for log in requests:
+        log.request.input.example_list.examples.add()
+    requests[0].request.model_spec.signature_name = "classify"
+    task = requests[2].request.tasks.add(method_name="tensorflow/serving/regress")
+    task.model_spec.name = "examples"
+
+    def write() -> None:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for log in logs:
+                writer.write(log.SerializeToString())
+
+    write()
+    assert replay(model) == 3
+    requests[0].request.model_spec.signature_name = "three"
+    write()
+    with pytest.raises(ServingError, match="Expected one or two output Tensors, found 3"):
+        replay(model)
+
+
+def test_labels_of_versions_that_do_not_answer_yet(world) -> None:
+    world.put(1)
+    world.manager._early_labels = True
+    world.configure(labels={"stable": 1, "canary": 2})
+    assert world.of_zero(label="stable") == 1
+    with pytest.raises(ServingError, match=r"Specific\(half, 2\)"):
+        world.of_zero(label="canary")
+    with pytest.raises(ServingError, match="assign label to version 2 of model half, which is no"):
+        world.configure(labels={"stable": 2})  # an old label stays with what answers
+    assert world.of_zero(label="stable") == 1
+    world.put(2)
+    world.configure(policy="all", labels={"stable": 1, "canary": 2})
+    assert world.of_zero(label="canary") == 2
+
+
+def test_a_file_of_models_that_changes(world, tmp_path, caplog) -> None:
+    world.put(1)
+    path = tmp_path / "models.config"
+    config = 'config {{ name: "{}" base_path: "{}" model_platform: "tensorflow" }}'
+    one = f"model_config_list {{{{ {config} }}}}"
+    path.write_text(one.format("half", world.base))
+    file, calls = ConfigFile(path), []
+
+    def configure(configs) -> None:
+        calls.append([config.name for config in configs])
+        world.manager.configure(configs)
+
+    configure(file.read())
+    file.look(configure)  # the same
+    assert calls == [["half"]]
+    for wrong in ("nonsense", one.format("gone", tmp_path / "gone")):
+        path.write_text(wrong)
+        file.look(configure)
+        file.look(configure)  # is told once
+    assert len(caplog.records) >= 2 and "could not be followed" in caplog.text
+    assert calls == [["half"], ["gone"]]
+    path.write_text(one.format("other", world.base))
+    file.follow(configure, 0.01)
+    end = time.monotonic() + 60
+    while "other" not in world.store.names() and time.monotonic() < end:
+        time.sleep(0.01)
+    file.stop()
+    assert world.store.names() == {"other": [1]}
+    path.unlink()
+    file.look(configure)
+    assert world.store.names() == {"other": [1]}
 
 
 def test_the_file_of_models(tmp_path) -> None:
@@ -270,8 +369,9 @@ def test_the_file_of_models(tmp_path) -> None:
     for text, wrong in (
         (one.format("a", "") * 2, "Illegal to list model a multiple times in config list"),
         (one.format("", ""), "every model must have a name"),
-        ('config { name: "a" base_path: "/m" }', 'must have model_platform: "tensorflow"'),
-        (one.format("a", "").replace("/m", "m"), "must have an absolute base_path"),
+        ('config { name: "a" base_path: "/m" }', "Illegal setting neither ModelServerConfig"),
+        (one.format("a", "").replace("tensorflow", "x"), 'must have model_platform: "tensorflow"'),
+        (one.format("a", "").replace("/m", "m"), "to have an absolute path or URI; got base_path"),
         (one.format("a", "model_version_policy { specific {} }"), "must name a version"),
         ("nonsense", "models.config"),
     ):

@@ -107,7 +107,7 @@ def test_status_and_metadata(ask) -> None:
         ("GET", "/v1/models/half/labels/x", 400, "Unrecognized servable version label: x"),
         ("GET", f"/v1/models/half/versions/{2**63}", 400, "Failed to convert version: 92233720"),
         ("GET", "/v1/models/no/metadata", 404, "Servable not found for request: Latest(no)"),
-        ("POST", "/v1/models/half:classify", 501, "classify is not implemented"),
+        ("POST", "/v1/models/half:explain", 400, "Malformed request: POST /v1/models/half:explain"),
         ("POST", "/v1/models/no:predict", 404, "Servable not found for request: Latest(no)"),
         ("POST", "/v1/models/half/versions/2:predict", 404, "Specific(half, 2)"),
     ],
@@ -136,6 +136,21 @@ def test_bodies_that_are_refused_disturb_nobody(ask, body, status, text) -> None
     assert found == status and text in message["error"]
     assert len(message["error"]) <= 1024 + len("...TRUNCATED")
     assert ask("POST", PREDICT, {"instances": [2]}) == (200, {"predictions": [4.0]})
+
+
+def test_pages_of_other_origins_may_read_where_they_are_let(store) -> None:
+    with ModelServer(store, ServerSettings(port=0, rest_port=0, cors=True)) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
+        for method, path, status in (
+            ("OPTIONS", PREDICT, 200),
+            ("GET", "/v1/models/half", 200),
+            ("GET", "/v1/models/no", 404),
+        ):
+            connection.request(method, path, headers={"Origin": "https://shop.example"})
+            response = connection.getresponse()
+            assert response.status == status and response.read() is not None
+            assert response.getheader("Access-Control-Allow-Origin") == "*"
+        connection.close()
 
 
 def test_bodies_without_a_length_that_is_known(ask, server) -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import PredictClient, UserClient
 from tests.export.toy import IDS, TEXTS, VECTORS, KeywordTower, save_tower
+from tests.serving.ports import free_port
 from tests.serving.toys import HalfPlus
 from tests.serving.user_run import make_user_run
 from tests.users.planted import LIKED, NOW
@@ -83,12 +83,6 @@ def test_a_run_folder_is_served_until_sigterm(tmp_path) -> None:
         process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def _get(port: int, path: str) -> dict:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT_S) as response:
         return json.loads(response.read())
@@ -104,7 +98,7 @@ def test_a_model_config_file_rest_and_a_new_version(tmp_path) -> None:
         'model_platform: "tensorflow" model_version_policy { latest { num_versions: 2 } } '
         'version_labels { key: "canary" value: 2 } } }'
     )
-    port = _free_port()
+    port = free_port()
     options = ("--port", "0", "--rest_api_port", str(port), "--json")
     polling = ("--file_system_poll_wait_seconds", "0.2")
     process = _start("--model_config_file", str(config), *options, *polling)
@@ -143,7 +137,7 @@ def test_a_run_with_users_answers_for_them(tmp_path) -> None:
     HalfPlus(2.0).save(run / "saved_models" / "half" / "7")
     monitoring = tmp_path / "monitoring.config"
     monitoring.write_text('prometheus_config { enable: true path: "/metrics" }')
-    rest_port = _free_port()
+    rest_port = free_port()
     ports = ("--port", "0", "--rest_api_port", str(rest_port))
     options = ("--monitoring_config_file", str(monitoring), "--enable_grpc_healthcheck_service")
     process = _start("--dir", str(run), *ports, *options)

@@ -28,6 +28,9 @@ class HalfPlus(tf.Module):
     def types(self, i64, u8, flag, half):
         return {"i64": i64 + 1, "u8": u8 + 1, "flag": ~flag, "half": half * 2}
 
+    def total(self, x):
+        return {"sum": tf.reduce_sum(x)}
+
     def save(self, folder: Path) -> None:
         f32, string = tf.float32, tf.string
         signatures = {
@@ -40,6 +43,7 @@ class HalfPlus(tf.Module):
             "echo": tf.function(self.echo).get_concrete_function(
                 text=tf.TensorSpec([None], string, "text")
             ),
+            "total": tf.function(self.total).get_concrete_function(tf.TensorSpec([None], f32, "x")),
             "types": tf.function(self.types).get_concrete_function(
                 i64=tf.TensorSpec(None, tf.int64, "i64"),
                 u8=tf.TensorSpec(None, tf.uint8, "u8"),
@@ -94,3 +98,62 @@ class TextSearch(tf.Module):
         options = tf.saved_model.SaveOptions(namespace_whitelist=["TFText"])
         tf.saved_model.save(self, str(folder), signatures=signatures, options=options)
         return folder
+
+
+class OfExamples(tf.Module):
+    """Signatures that take serialized `tf.Example`s of one feature `x`, and some that are wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.two = tf.Variable(2.0)
+
+    def parsed(self, inputs):
+        return tf.io.parse_example(inputs, {"x": tf.io.FixedLenFeature([1], tf.float32, [0.0])})[
+            "x"
+        ]
+
+    def regress(self, inputs):
+        return {"outputs": self.parsed(inputs) / 2 + self.two}
+
+    def classify(self, inputs):
+        x = self.parsed(inputs)
+        return {
+            "classes": tf.tile([["low", "high"]], [tf.shape(x)[0], 1]),
+            "scores": tf.concat([1 - x, x], axis=1),
+        }
+
+    def scores(self, inputs):
+        return {"scores": self.classify(inputs)["scores"]}
+
+    def three(self, inputs):
+        return {**self.classify(inputs), "more": tf.identity(inputs)}
+
+    def strange(self, inputs):
+        return {"strange": self.parsed(inputs)}
+
+    def misshapen(self, inputs):
+        return {"outputs": self.classify(inputs)["scores"]}
+
+    def renamed(self, examples):
+        return {"outputs": self.parsed(examples)}
+
+    def two_inputs(self, inputs, more):
+        return {"outputs": self.parsed(inputs) + more}
+
+    def save(self, folder: Path) -> None:
+        texts = tf.TensorSpec([None], tf.string, "inputs")
+        names = ("classify", "scores", "three", "strange", "misshapen")
+        signatures = {
+            name: tf.function(getattr(self, name)).get_concrete_function(inputs=texts)
+            for name in names
+        }
+        signatures["serving_default"] = tf.function(self.regress).get_concrete_function(
+            inputs=texts
+        )
+        signatures["renamed"] = tf.function(self.renamed).get_concrete_function(
+            examples=tf.TensorSpec([None], tf.string, "examples")
+        )
+        signatures["two_inputs"] = tf.function(self.two_inputs).get_concrete_function(
+            inputs=texts, more=tf.TensorSpec([], tf.float32, "more")
+        )
+        tf.saved_model.save(self, str(folder), signatures=signatures)

@@ -8,6 +8,14 @@ import typer
 
 from tfrs_sage.cli.options import StoreOption
 from tfrs_sage.cli.output import JsonOption, emit
+from tfrs_sage.cli.serve_options import (
+    MaxMessageOption,
+    MaxRowsOption,
+    SocketOption,
+    SslConfigOption,
+    TokenOption,
+    UnsafeOpsOption,
+)
 from tfrs_sage.errors import InputError
 
 
@@ -127,6 +135,40 @@ def serve(
     load_retry_interval_micros: Annotated[
         int, typer.Option("--load_retry_interval_micros", min=0, help="Between the retries.")
     ] = 60_000_000,
+    model_config_file_poll_wait_seconds: Annotated[
+        float,
+        typer.Option(
+            "--model_config_file_poll_wait_seconds",
+            min=0,
+            help="Between two looks at --model_config_file; 0: only at the start.",
+        ),
+    ] = 0.0,
+    allow_version_labels_for_unavailable_models: Annotated[
+        bool,
+        typer.Option(
+            "--allow_version_labels_for_unavailable_models",
+            help="A new label may name a version that does not answer yet.",
+        ),
+    ] = False,
+    rest_api_enable_cors_support: Annotated[
+        bool,
+        typer.Option(
+            "--rest_api_enable_cors_support", help="Pages of every origin may read HTTP answers."
+        ),
+    ] = False,
+    enable_serialization_as_tensor_content: Annotated[
+        bool,
+        typer.Option(
+            "--enable_serialization_as_tensor_content",
+            help="Answer over gRPC with tensors as bytes, not by typed fields.",
+        ),
+    ] = False,
+    ssl_config_file: SslConfigOption = None,
+    auth_token_file: TokenOption = None,
+    grpc_socket_path: SocketOption = None,
+    grpc_max_message_bytes: MaxMessageOption = 2**31 - 1,
+    max_rows_per_request: MaxRowsOption = 0,
+    allow_unsafe_ops: UnsafeOpsOption = False,
     users: Annotated[
         bool | None,
         typer.Option(
@@ -177,10 +219,12 @@ def serve(
     # another: ten times the time, measured. Heeded because NumPy is not loaded yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from serving.batching import open_batcher
+    from serving.config_file import ConfigFile
     from serving.metrics import DEFAULT_PATH
-    from serving.model_config import ModelConfig, models_of_folder, read_model_config
+    from serving.model_config import ModelConfig, models_of_folder
     from serving.models import register_custom_ops
     from serving.query_cache import open_query_cache
+    from serving.security import read_ssl_config, read_token
     from serving.server import serve_until_signal
     from serving.settings import THREADS, ServerSettings
     from serving.tfserving.parameters import metrics_path
@@ -194,11 +238,21 @@ def serve(
         rest_num_threads=rest_api_num_threads or THREADS,
         max_waiting=max_waiting_requests,
         max_body_bytes=rest_api_max_body_bytes,
+        max_message_bytes=grpc_max_message_bytes,
+        max_rows=max_rows_per_request or None,
+        socket_path=grpc_socket_path,
+        tls=read_ssl_config(ssl_config_file) if ssl_config_file else None,
+        token=read_token(auth_token_file),
+        allow_unsafe_ops=allow_unsafe_ops,
         metrics_path=metrics_path(monitoring_config_file, DEFAULT_PATH)
         if monitoring_config_file
         else None,
         grpc_health=enable_grpc_healthcheck_service,
+        tensor_content=enable_serialization_as_tensor_content,
+        cors=rest_api_enable_cors_support,
         poll_s=file_system_poll_wait_seconds,
+        config_poll_s=model_config_file_poll_wait_seconds,
+        allow_early_labels=allow_version_labels_for_unavailable_models,
         enable_model_warmup=enable_model_warmup,
         max_num_load_retries=max_num_load_retries,
         retry_s=load_retry_interval_micros / 1e6,
@@ -208,17 +262,26 @@ def serve(
         enable_batching, batching_parameters_file, enable_per_model_batching_parameters
     )
     register_custom_ops()
+    config_file = None
     if dir is not None:
         from tfrs_sage.cli.run_folder import read_state
 
         models = models_of_folder(read_state(dir).get("saved_models") or dir / "saved_models")
     elif model_config_file is not None:
-        models = read_model_config(model_config_file)
+        config_file = ConfigFile(model_config_file)
+        models = config_file.read()
     else:
         assert model_base_path is not None
         models = [ModelConfig(model_name, model_base_path)]
     service = user_service(dir, users, store) if dir else None
-    served = serve_until_signal(models, settings, users=service, query_cache=cache, batcher=batcher)
+    served = serve_until_signal(
+        models,
+        settings,
+        users=service,
+        query_cache=cache,
+        batcher=batcher,
+        config_file=config_file,
+    )
     result: dict[str, Any] = {
         "served": [{"name": n, "version": v} for n, versions in served.items() for v in versions]
     }

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-from tfrs_sage.export.graph import list_ops, saver_functions
+from tfrs_sage.export.graph import list_ops
+from tfrs_sage.export.unsafe_ops import PYTHON_OPS, unsafe_ops
 
 # TF Serving of a version links the core ops of the TensorFlow of that version, TF Text's and the
 # inference ops of Decision Forests (model_servers/BUILD, SUPPORTED_TENSORFLOW_OPS). The last are
@@ -19,32 +19,6 @@ STOCK = (
     f"TF Serving {'.'.join(package_version('tensorflow').split('.')[:2])} "
     "(core TensorFlow and TF Text)"
 )
-# Registered in every Python TensorFlow, but their kernels call back into Python, or are linked
-# into the Python package alone.
-PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
-# Ops that read or write files by name, and ops that open connections, without "Experimental"
-# before and "V2" after. A table's asset file is none of these files: it lies in the SavedModel. Nor
-# are the variables, which SaveV2 and RestoreV2 handle in the saver's own functions.
-FILE_OPS = frozenset(
-    [
-        *("ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "TextLineReader"),
-        *("FixedLengthRecordReader", "TFRecordReader", "LMDBReader", "RecordInput"),
-        *("TextLineDataset", "FixedLengthRecordDataset", "TFRecordDataset", "CSVDataset"),
-        *("SqlDataset", "LMDBDataset", "CacheDataset", "SaveDataset", "LoadDataset"),
-        *("SnapshotDataset", "SnapshotDatasetReader", "SnapshotChunkDataset"),
-        *("ListSnapshotChunksDataset", "MatchingFilesDataset", "DatasetToTFRecord"),
-        *("Save", "SaveSlices", "Restore", "RestoreSlice", "MergeV2Checkpoints"),
-        *("LoadAndRemapMatrix", "GenerateVocabRemapping", "ImmutableConst", "DumpTensor"),
-        *("CreateSummaryFileWriter", "CreateSummaryDbWriter", "CalibrationStatisticsSaver"),
-    ]
-)
-NETWORK_OPS = frozenset(
-    [
-        *("DataServiceDataset", "RegisterDataset", "DistributedSave", "RpcServer", "RpcClient"),
-        *("DebugIdentity", "DebugNanCount", "DebugNumericSummary"),
-    ]
-)
-
 _ASK = """
 import json
 import tensorflow, tensorflow_text
@@ -63,14 +37,15 @@ class OpReport:
         folder: the version's folder.
         ops: every op name with the graph functions that use it ("" is the main graph).
         missing: the op names that a stock server lacks.
-        outside: the op names that reach for files or the network, whether a server has them or
-            not: what they find is not what the export was checked with.
+        outside: the op names that reach for `files`, the `network` or the `process`, with which
+            of them, whether a server has them or not: what they find is not what the export was
+            checked with.
     """
 
     folder: Path
     ops: dict[str, tuple[str, ...]]
     missing: tuple[str, ...]
-    outside: tuple[str, ...]
+    outside: dict[str, str]
 
     @property
     def fits_stock_server(self) -> bool:
@@ -83,9 +58,9 @@ class OpReport:
         told += [f"It lacks {op} (in {self._where(op)}). {_way_out(op)}" for op in self.missing]
         told += [
             f"{op} (in {self._where(op)}) reaches for the server's "
-            f"{'files' if _family(op) in FILE_OPS else 'network'}. Load what it needs before the "
+            f"{reach}. Load what it needs before the "
             "export, into variables or assets."
-            for op in self.outside
+            for op, reach in self.outside.items()
         ]
         return "\n".join(told)
 
@@ -101,10 +76,6 @@ def _way_out(op: str) -> str:
     return "Write it in TensorFlow's own ops, or serve it with `tfrs-sage serve`."
 
 
-def _family(op: str) -> str:
-    return re.sub(r"^Experimental|V\d+$", "", op)
-
-
 def check_ops(folder: str | Path) -> OpReport:
     """Holds a SavedModel's ops against what a stock server has.
 
@@ -112,14 +83,8 @@ def check_ops(folder: str | Path) -> OpReport:
         InputError: there is no `saved_model.pb` in `folder`.
     """
     ops = list_ops(folder)
-    saver = saver_functions(folder)
-    outside = sorted(
-        op
-        for op, functions in ops.items()
-        if _family(op) in NETWORK_OPS
-        or (_family(op) in FILE_OPS and not saver.issuperset(functions))
-    )
-    return OpReport(Path(folder), ops, missing_ops(ops), tuple(outside))
+    outside = {op: reach for op, reach in unsafe_ops(folder).items() if reach != "Python"}
+    return OpReport(Path(folder), ops, missing_ops(ops), dict(sorted(outside.items())))
 
 
 def missing_ops(names: Iterable[str]) -> tuple[str, ...]:

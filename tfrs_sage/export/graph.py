@@ -21,7 +21,7 @@ def list_ops(folder: str | Path) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: there is no `saved_model.pb` in `folder`.
     """
-    model = _read(folder)
+    model = read_saved_model(folder)
     used: dict[str, set[str]] = {}
     for function, node in _nodes(model):
         used.setdefault(node.op, set()).add(function)
@@ -30,27 +30,40 @@ def list_ops(folder: str | Path) -> dict[str, tuple[str, ...]]:
 
 
 def saver_functions(folder: str | Path) -> set[str]:
-    """The functions with which the loader restores the variables, and those that they call."""
-    model = _read(folder)
+    """The functions with which the loader restores the variables, and those that they call.
+
+    Those that something else calls as well are left out.
+    """
+    model = read_saved_model(folder)
     found: set[str] = set()
+    callers: dict[str, set[str]] = {}
     for meta_graph in model.meta_graphs:
         saver = meta_graph.saver_def
         entries = {saver.save_tensor_name.split(":")[0], saver.restore_op_name}
-        found.update(
-            node.attr["f"].func.name
-            for node in meta_graph.graph_def.node
-            if node.name in entries and "f" in node.attr
-        )
+        for node in meta_graph.graph_def.node:
+            if node.name in entries:
+                found.update(_called(node))
+            else:
+                for name in _called(node):
+                    callers.setdefault(name, set()).add("")
     calls: dict[str, set[str]] = {}
     for function in _functions(model):
-        for node in function.node_def:
-            called = {v.func.name for v in node.attr.values() if v.WhichOneof("value") == "func"}
-            calls.setdefault(function.signature.name, set()).update(called)
+        called = set().union(*map(_called, function.node_def))
+        calls.setdefault(function.signature.name, set()).update(called)
+        for name in called:
+            callers.setdefault(name, set()).add(function.signature.name)
     new = set(found)
     while new:
         new = set().union(*(calls.get(name, set()) for name in new)) - found
         found |= new
+    while shared := {name for name in found if not callers.get(name, set()) <= found}:
+        found -= shared
     return found
+
+
+def _called(node: Any) -> set[str]:
+    """The functions that a node calls."""
+    return {v.func.name for v in node.attr.values() if v.WhichOneof("value") == "func"}
 
 
 def refuse_large_constants(folder: str | Path) -> None:
@@ -59,7 +72,7 @@ def refuse_large_constants(folder: str | Path) -> None:
     Raises:
         RuntimeError: naming the constant and its size.
     """
-    for function, node in _nodes(_read(folder)):
+    for function, node in _nodes(read_saved_model(folder)):
         size = node.ByteSize() if node.op == "Const" else 0
         if size > MAX_CONSTANT_BYTES:
             raise RuntimeError(
@@ -69,7 +82,12 @@ def refuse_large_constants(folder: str | Path) -> None:
             )
 
 
-def _read(folder: str | Path) -> Any:
+def read_saved_model(folder: str | Path) -> Any:
+    """The `SavedModel` proto of a version's folder.
+
+    Raises:
+        InputError: there is no `saved_model.pb` in `folder`.
+    """
     path = Path(folder) / "saved_model.pb"
     if not path.is_file():
         raise InputError(
