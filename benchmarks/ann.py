@@ -11,6 +11,8 @@ this package's `Index` asks it, `scann` the same searcher by itself.
 
 The peers come into build/bench-ann the first time, from wherever pip is set to look. The full
 size takes about 25 minutes, most of it the two HNSW graphs, and 4 GB; `--size 50000` one minute.
+With `--work DIR` data and indices stay, and what is there already is not built again: build once,
+then measure as often as the machine is quiet.
 """
 
 import argparse
@@ -60,8 +62,21 @@ def make_peers(folder: Path) -> Path:
     return python
 
 
-def write_data(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def data_in(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Vectors, queries and their exact neighbours, as files; says what they are."""
+    asked = {name: str(getattr(options, name)) for name in ("size", "dimension", "vectors", "seed")}
+    kept = folder / "data.json"
+    if kept.exists():
+        found: dict[str, Any] = json.loads(kept.read_text())
+        if found["asked"] != asked:
+            sys.exit(f"{folder} holds the data of {found['asked']}, not of {asked}: name another.")
+        return found["data"]
+    data = write_data(options, folder)
+    kept.write_text(json.dumps({"asked": asked, "data": data}))
+    return data
+
+
+def write_data(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if options.vectors:
         rows = np.load(options.vectors).astype(np.float32)
         chosen = np.random.default_rng(options.seed).choice(len(rows), NUM_QUERIES, replace=False)
@@ -77,19 +92,25 @@ def write_data(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"what": what, "count": len(vectors), "dimension": int(vectors.shape[1])}
 
 
-def run(name: str, folder: Path, peers: Path) -> dict[str, Any]:
-    """One contestant: built in one process, measured in another on one thread."""
+def step(name: str, folder: Path, peers: Path, threads: int, *flags: str) -> dict[str, Any]:
+    """One contestant's building or measuring, in a process of its own."""
+    print(f"{name} {' '.join(flags)}", file=sys.stderr, flush=True)
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "TF_CPP_MIN_LOG_LEVEL": "3"}
     python = Path(sys.executable) if WHERE[name] == "ours" else peers
-    result: dict[str, Any] = {}
-    for threads, flags in ((BUILD_THREADS, ["--build-only"]), (1, [])):
-        print(f"{name} {' '.join(flags)}", file=sys.stderr, flush=True)
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        environment = {**os.environ, **dict.fromkeys(names, str(threads))}
-        environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        command = [str(python), str(SIDES / "contest.py"), str(folder), name, *flags]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
-        result |= json.loads(done.stdout.splitlines()[-1])
-    return result
+    command = [str(python), str(SIDES / "contest.py"), str(folder), name, *flags]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def built(name: str, folder: Path, peers: Path) -> dict[str, Any]:
+    """How long the building of a contestant took, now or when it was built into `folder`."""
+    kept = folder / name / "built.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(step(name, folder, peers, BUILD_THREADS, "--build-only")))
+    found: dict[str, Any] = json.loads(kept.read_text())
+    return found
 
 
 def ratios(found: dict[str, Any], key: str, speed: str) -> dict[str, float]:
@@ -111,13 +132,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=WHERE, default=list(WHERE))
     parser.add_argument("--peers-dir", type=Path, default=ROOT / "build" / "bench-ann")
+    parser.add_argument("--work", type=Path, help="keep data and indices here [a temporary folder]")
+    parser.add_argument("--build-only", action="store_true", help="with --work: build what is not")
     options = parser.parse_args()
     peers = make_peers(options.peers_dir)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.work or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
         result = {
             "benchmark": "ann",
-            "data": write_data(options, folder),
+            "data": data_in(folder, options),
             "num_queries": NUM_QUERIES,
             "k": K,
             "recalls": RECALLS,
@@ -126,7 +150,9 @@ def main() -> None:
         }
         found = {}
         for name in options.only:
-            found[name] = run(name, folder, peers)
+            found[name] = built(name, folder, peers)
+            if not options.build_only:
+                found[name] |= step(name, folder, peers, 1)
             print(json.dumps({name: found[name]}), file=sys.stderr, flush=True)
     result["ratios_at_0.95"] = {
         "batch": ratios(found, "at_recall", "queries_per_second"),
