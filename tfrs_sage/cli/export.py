@@ -10,6 +10,8 @@ from tfrs_sage.cli.options import DirOption, SavedModelsOption
 from tfrs_sage.cli.output import JsonOption, emit
 from tfrs_sage.errors import InputError
 
+_LONGEST_CALL = 2000  # characters; a tower's 20 image vectors are nothing to read
+
 
 def export(
     dir: DirOption = None,  # type: ignore[assignment]
@@ -43,6 +45,14 @@ def export(
             "the exported models.",
         ),
     ] = None,
+    request_example: Annotated[
+        Path | None,
+        typer.Option(
+            "--request-example",
+            help="Only print a REST and a gRPC call for each signature of this SavedModel version "
+            "folder, with real rows.",
+        ),
+    ] = None,
     volume: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,13 +69,13 @@ def export(
 
     With --check, list the ops of an export, those that a stock TF Serving lacks and those that
     reach for files or the network, with what to do; with --lint, what a stock TF Serving would
-    stumble over in its files. Exit 2 if there is any.
+    stumble over in its files. Exit 2 if there is any. With --request-example, print calls to copy.
     """
-    given = [value is not None for value in (dir, check, lint)]
+    given = [value is not None for value in (dir, check, lint, request_example)]
     if sum(given) != 1:
         raise InputError(
-            "export takes one of --dir RUN, --check FOLDER and --lint FOLDER. Received: "
-            f"{sum(given)} of them."
+            "export takes one of --dir RUN, --check FOLDER, --lint FOLDER and --request-example "
+            f"FOLDER. Received: {sum(given)} of them."
         )
     if volume and lint is None:
         raise InputError("--volume is for --lint. Received: --volume alone. Leave it out.")
@@ -73,6 +83,8 @@ def export(
         _check(check, json)
     elif lint is not None:
         _lint(lint, volume or [], json)
+    elif request_example is not None:
+        _request_example(request_example, json)
     else:
         _export(dir, saved_models, prefix, query_weights, recall_loss, json)
 
@@ -99,6 +111,20 @@ def _lint(folder: Path, volumes: list[str], json: bool) -> None:
     emit({"folder": str(folder), "problems": problems}, json, *(problems or ["nothing to mend"]))
     if problems:
         raise typer.Exit(2)
+
+
+def _request_example(folder: Path, json: bool) -> None:
+    from tfrs_sage.export.request_example import request_examples
+
+    found = request_examples(folder)
+    lines: list[str] = []
+    for one in found:
+        lines.append(f"# {one['signature']}")
+        for call in ("curl", "python"):
+            size = len(one[call])
+            short = size <= _LONGEST_CALL
+            lines += [one[call] if short else f"# {call}: {size} characters, see --json", ""]
+    emit({"folder": str(folder), "requests": found}, json, *lines)
 
 
 def _export(
