@@ -27,6 +27,7 @@ from tfrs_sage.index.snapshot import Segment, Snapshot
 
 BLOCKS = (16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048)
 SCANN_LEAVES = (2, 4, 8, 12, 16, 24, 32, 48, 64, 90, 128, 180, 256)
+BFLOAT16_RERANKED = 2.0  # blocks scored again exactly, per result
 REORDERED = (2, 4, 8, 16, 32)  # candidates that ScaNN scores again exactly, per result
 
 
@@ -72,14 +73,11 @@ class BruteForce(Ours):
 class Partitioned(Ours):
     """The searcher at each number of blocks, rather than at the one that a build chooses."""
 
-    def __init__(self, scoring: str, rerank_factor: float) -> None:
-        self.scoring, self.rerank_factor = scoring, rerank_factor
-
     def build(self, vectors: np.ndarray, folder: Path) -> None:
         from tfrs_sage.index.partitioned import PartitionedSearcher, make_layout
         from tfrs_sage.index.partitioned_ops import PartitionedParameters
 
-        parameters = PartitionedParameters(1, self.rerank_factor, self.scoring)
+        parameters = PartitionedParameters(1)
         searcher = PartitionedSearcher(vectors, make_layout(vectors, seed=0), parameters)
         report = {"parameters": vars(parameters)}
         self.index_of(searcher, report).save(folder / "index")
@@ -89,6 +87,23 @@ class Partitioned(Ours):
 
     def set(self, setting: int) -> None:
         self.index.searcher.looking_into(setting)  # type: ignore[attr-defined]
+
+
+class PartitionedBfloat16(Partitioned):
+    """The leaves of the one above, first scored in bfloat16."""
+
+    def build(self, vectors: np.ndarray, folder: Path) -> None:
+        """Nothing: it opens what `partitioned` wrote."""
+
+    def open(self, folder: Path) -> None:
+        from tfrs_sage.index.partitioned import PartitionedSearcher
+        from tfrs_sage.index.partitioned_ops import PartitionedParameters
+
+        super().open(folder.parent / "partitioned")
+        built: Any = self.index.searcher
+        parameters = PartitionedParameters(1, BFLOAT16_RERANKED, "bfloat16")
+        searcher = PartitionedSearcher(built.vectors, built.layout, parameters)
+        self.index = self.index_of(searcher, {"parameters": vars(parameters)})
 
 
 class ScannThroughIndex(Ours):
@@ -147,8 +162,8 @@ def make(name: str) -> Any:
     """The contestant of a name."""
     return {
         "brute_force": BruteForce,
-        "partitioned": lambda: Partitioned("float32", 1.0),
-        "partitioned_bfloat16": lambda: Partitioned("bfloat16", 2.0),
+        "partitioned": Partitioned,
+        "partitioned_bfloat16": PartitionedBfloat16,
         "scann_through_index": ScannThroughIndex,
         "scann": Scann,
     }[name]()
