@@ -65,16 +65,17 @@ def _body(request: Request) -> str:
 
 def _values(array: np.ndarray) -> Any:
     """Nested lists as REST takes them."""
-    if array.dtype.kind != "O":
-        # float32 by its shortest decimals, which give the same number back.
-        shortest = array.astype(str).astype(np.float64) if array.dtype == np.float32 else array
-        return shortest.tolist()
-    if array.ndim == 0:
-        return _string(array.item())
-    return [_values(part) if part.ndim else _string(part.item()) for part in map(np.asarray, array)]
+    if array.dtype == np.float32:
+        # By their shortest decimals, which give the same numbers back.
+        return array.astype(str).astype(np.float64).tolist()
+    return _encoded(array.tolist())
 
 
-def _string(value: bytes) -> str | dict[str, str]:
+def _encoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_encoded(one) for one in value]
+    if not isinstance(value, bytes):
+        return value
     try:
         return value.decode()
     except UnicodeDecodeError:
