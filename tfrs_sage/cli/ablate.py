@@ -145,7 +145,7 @@ def ablate(
     """
     from tfrs_sage.artefacts import read_manifest, write_json
     from tfrs_sage.cli.run_folder import RunFolder
-    from tfrs_sage.report.ablation import Outcome, summarise
+    from tfrs_sage.report.ablation import Outcome, variant_summary
     from tfrs_sage.report.ablation_plans import (
         folder_names,
         read_plan,
@@ -169,7 +169,7 @@ def ablate(
     variants = chosen_variants(read_plan(plan, config, pairs, texts), configured)
     names, stem = folder_names(variants), Path(plan).stem
     outcomes = {variant: Outcome() for variant in variants}
-    result: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     reference = None
     for number, (seed, variant) in enumerate((s, v) for s in range(seeds) for v in variants):
         logger.info(
@@ -182,8 +182,8 @@ def ablate(
         reference = reference or noted
         outcomes[variant].ranks.append(ranks)
         outcomes[variant].trainings.append(noted)
-        if (number + 1) % len(variants) == 0:  # another seed of all is done
-            summary = summarise(outcomes, task_groups(tested))
-            result = {"plan": plan, "split": split, "seeds": seed + 1, "variants": summary}
-            write_json(dir / "metrics" / f"ablation-{stem}.json", result)
-    emit(result, json, summary_table(plan, result["variants"]))
+        first = outcomes[next(iter(variants))]
+        summary[variant] = variant_summary(outcomes[variant], first, task_groups(tested))
+        result = {"plan": plan, "split": split, "variants": summary}
+        write_json(dir / "metrics" / f"ablation-{stem}.json", result)  # what there is so far
+    emit(result, json, summary_table(plan, summary))

@@ -33,43 +33,46 @@ class Outcome:
 def summarise(
     outcomes: Mapping[str, Outcome], groups: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """Recall@10 of each variant, by task and group of tasks, beside the first variant.
+    """`variant_summary` of each variant; the first is the reference."""
+    reference = next(iter(outcomes.values()))
+    return {name: variant_summary(one, reference, groups) for name, one in outcomes.items()}
+
+
+def variant_summary(
+    outcome: Outcome, reference: Outcome, groups: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Recall@10 of a variant, by task and group of tasks, beside the reference.
 
     Two kinds of chance are told apart. `interval` and `against_reference` speak of other queries:
     each query counts with its mean over the seeds, and a difference is tested query by query over
     the seeds that both have (`paired_test`). `std` speaks of other trainings.
 
     Args:
-        outcomes: by variant; the first is the reference.
+        outcome: of the variant.
+        reference: of the variant that all are compared with.
         groups: tasks to pool, by name; a variant gets those whose tasks it was trained on.
 
     Returns:
-        By variant: `tasks` and `groups`, of each `recall@10` (mean over the seeds), `interval`
-        (95%, over queries), `seeds` (the value of each), `std` (over the seeds; None for one) and,
-        but for the reference, `against_reference`: `difference`, `interval`, `p_value`. Also
+        `tasks` and `groups`, of each `recall@10` (mean over the seeds), `interval` (95%, over
+        queries), `seeds` (the value of each), `std` (over the seeds; None for one) and, but for
+        the reference, `against_reference`: `difference`, `interval`, `p_value`. Also
         `train_seconds` (mean), `steps`, `pairs_per_step`.
     """
-    reference = next(iter(outcomes.values()))
-    summary: dict[str, Any] = {}
-    for variant, outcome in outcomes.items():
-        trained = set(outcome.ranks[0])
-        members: dict[str, dict[str, Sequence[str]]] = {
-            "tasks": {task: [task] for task in sorted(trained)},
-            "groups": {name: m for name, m in groups.items() if trained.issuperset(m)},
-        }
-        summary[variant] = {
+    trained = set(outcome.ranks[0])
+    members: dict[str, dict[str, Sequence[str]]] = {
+        "tasks": {task: [task] for task in sorted(trained)},
+        "groups": {name: m for name, m in groups.items() if trained.issuperset(m)},
+    }
+    first = outcome.trainings[0]
+    return {
+        **{
             kind: {name: _cell(outcome, reference, tasks) for name, tasks in named.items()}
             for kind, named in members.items()
-        }
-        first = outcome.trainings[0]
-        summary[variant] |= {
-            "train_seconds": round(
-                float(np.mean([one["seconds"] for one in outcome.trainings])), 1
-            ),
-            "steps": first["steps"],
-            "pairs_per_step": sum(first["pairs_per_step"].values()),
-        }
-    return summary
+        },
+        "train_seconds": round(float(np.mean([one["seconds"] for one in outcome.trainings])), 1),
+        "steps": first["steps"],
+        "pairs_per_step": sum(first["pairs_per_step"].values()),
+    }
 
 
 def _cell(outcome: Outcome, reference: Outcome, tasks: Sequence[str]) -> dict[str, Any]:
