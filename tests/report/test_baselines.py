@@ -9,6 +9,7 @@ from tests.report.shop_run import IDS, PAIRS, SEARCH, SIMILAR, TITLES, write_sho
 from tfrs_sage.evaluation import pool_pairs, rows_of
 from tfrs_sage.report.baselines import Baselines, compared_figures
 from tfrs_sage.report.catalogue_fields import read_fields
+from tfrs_sage.report.pretrained import PretrainedEncoder
 from tfrs_sage.report.run_pairs import TrainingPairs
 from tfrs_sage.schema.features import Task
 from tfrs_sage.towers import QueryTokenizer, QueryTowerConfig, build_backbone
@@ -110,3 +111,20 @@ def test_queries_that_are_texts_of_training(tmp_path) -> None:
     # By words both sofas alike; by training red sofa is sofa's own, and blue sofa came with it.
     assert found["bm25"]["mrr"] == 1.0
     assert found["cooccurrence"]["mrr"] == 0.5
+
+
+def test_pretrained_vectors_are_kept(tmp_path, monkeypatch) -> None:
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "sofa"]
+    small = QueryTowerConfig(num_layers=1, hidden_dim=16, num_heads=2, intermediate_dim=32)
+    preset = tmp_path / "preset"
+    build_backbone(small, len(pieces)).save_to_preset(preset)
+    QueryTokenizer(small, pieces).tokenizer.save_to_preset(preset)
+    first = PretrainedEncoder(str(preset), kept=tmp_path / "kept")(["red", "sofa", "red"])
+    again = PretrainedEncoder(str(preset), kept=tmp_path / "kept")
+    monkeypatch.setattr(again, "_embed", None)  # nothing may be embedded anew
+    np.testing.assert_array_equal(again(["sofa", "red"]), first[[1, 2]])
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    # Another length, or other weights in the same folder, are another encoder.
+    assert not PretrainedEncoder(str(preset), 8, tmp_path / "kept")._vectors
+    (preset / "more.json").write_text("{}")
+    assert not PretrainedEncoder(str(preset), kept=tmp_path / "kept")._vectors

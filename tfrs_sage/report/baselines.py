@@ -1,7 +1,7 @@
 """What a run must beat: BM25, its encoder without training, what was engaged with together."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,13 @@ class Baselines:
     def __init__(self, run_dir: Path, config: RunConfig) -> None:
         self._texts = RunTexts(run_dir)
         self._train = TrainingPairs(run_dir)
+        self._rankers: dict[str, _Rankers] = {}
         self._encoder: PretrainedEncoder | None = None
         tower = config.query_tower
         if tower.preset is None:
             logger.warning("no pretrained baseline: query_tower.preset is not set")
         else:
-            self._encoder = PretrainedEncoder(tower.preset, tower.max_length)
+            self._encoder = PretrainedEncoder(tower.preset, tower.max_length, run_dir / "baselines")
 
     def figures(
         self,
@@ -79,12 +80,15 @@ class Baselines:
         Returns:
             By baseline, as `compared_figures`.
         """
-        ranks = {
-            "bm25": self._bm25(task, queries, candidates, pair_query, pair_candidate),
-            "cooccurrence": self._cooccurrence(
-                task, queries, candidates, pair_query, pair_candidate
-            ),
-        }
+        rankers = self._of(task.candidate_type, candidates)
+        titles = self._texts.titles(task.query_entity, queries)
+        bm25, together = np.empty((2, len(pair_query)), np.int64)
+        for query, pairs in _pairs_of(pair_query):
+            rows = pair_candidate[pairs]
+            bm25[pairs] = rank_in_scores(rankers.bm25.scores(titles[query]), rows)
+            scores = rankers.cooccurrence_scores(task.query_type, queries[query])
+            together[pairs] = rank_in_scores(scores, rows, then=rankers.cooccurrence.count)
+        ranks = {"bm25": bm25, "cooccurrence": together}
         if self._encoder is not None:
             ranks["pretrained"] = rank_pairs(
                 self._encoder(self._texts.titles(task.query_entity, queries)),
@@ -96,50 +100,62 @@ class Baselines:
             name: compared_figures(one, pair_query, len(candidates)) for name, one in ranks.items()
         }
 
-    def _bm25(
+    def _of(self, candidate_type: str, candidates: Sequence[str]) -> "_Rankers":
+        """What ranks these candidates; made once for all tasks over the same ones."""
+        made = self._rankers.get(candidate_type)
+        if made is None or made.candidates != list(candidates):
+            documents = self._texts.documents(candidate_type, candidates)
+            made = _Rankers(candidate_type, candidates, documents, self._train.to(candidate_type))
+            self._rankers[candidate_type] = made
+        return made
+
+
+class _Rankers:
+    """BM25 and co-occurrence over a list of candidates.
+
+    Args:
+        candidate_type: kind of the candidates.
+        candidates: their ids.
+        documents: their texts.
+        train: (query type, query, candidate) of the training pairs to such candidates.
+    """
+
+    def __init__(
         self,
-        task: Task,
-        queries: Sequence[str],
+        candidate_type: str,
         candidates: Sequence[str],
-        pair_query: Rows,
-        pair_candidate: Rows,
-    ) -> Rows:
-        model = Bm25(self._texts.documents(task.candidate_type, candidates))
-        titles = self._texts.titles(task.query_entity, queries)
-        ranks = np.empty(len(pair_query), np.int64)
-        for query, title in enumerate(titles):
-            pairs = pair_query == query
-            ranks[pairs] = rank_in_scores(model.scores(title), pair_candidate[pairs])
-        return ranks
+        documents: Sequence[str],
+        train: Sequence[tuple[str, str, str]],
+    ) -> None:
+        self.candidates = list(candidates)
+        self.bm25 = Bm25(documents)
+        self._type = candidate_type
+        self._rows = {one: row for row, one in enumerate(candidates)}
+        self._baskets: dict[tuple[str, str], list[int]] = {}
+        for query_type, query, candidate in train:
+            key = (query_type, query)
+            if key not in self._baskets:
+                self._baskets[key] = self._own_row(*key)
+            if candidate in self._rows:
+                self._baskets[key].append(self._rows[candidate])
+        sizes = [len(basket) for basket in self._baskets.values()]
+        items = [row for basket in self._baskets.values() for row in basket]
+        numbers = np.repeat(np.arange(len(sizes)), sizes)
+        self.cooccurrence = Cooccurrence(numbers, items, len(candidates))
 
-    def _cooccurrence(
-        self,
-        task: Task,
-        queries: Sequence[str],
-        candidates: Sequence[str],
-        pair_query: Rows,
-        pair_candidate: Rows,
-    ) -> Rows:
-        rows = {one: row for row, one in enumerate(candidates)}
-        baskets: dict[tuple[str, str], list[int]] = {}
-        for query_type, query, candidate in self._train.to(task.candidate_type):
-            basket = baskets.setdefault(
-                (query_type, query), _own_row(task, query_type, query, rows)
-            )
-            if candidate in rows:
-                basket.append(rows[candidate])
-        sizes = [len(basket) for basket in baskets.values()]
-        items = [row for basket in baskets.values() for row in basket]
-        model = Cooccurrence(np.repeat(np.arange(len(sizes)), sizes), items, len(candidates))
-        ranks = np.empty(len(pair_query), np.int64)
-        for number, name in enumerate(queries):
-            own = _own_row(task, task.query_type, name, rows)
-            scores = model.scores(baskets.get((task.query_type, name), own))
-            pairs = pair_query == number
-            ranks[pairs] = rank_in_scores(scores, pair_candidate[pairs], then=model.count)
-        return ranks
+    def cooccurrence_scores(self, query_type: str, query: str) -> np.ndarray:
+        """Of all candidates, by what the query had in training, and by itself where it is one."""
+        key = (query_type, query)
+        return self.cooccurrence.scores(self._baskets.get(key, self._own_row(*key)))
+
+    def _own_row(self, query_type: str, query: str) -> list[int]:
+        """The row of a query that is itself one of the candidates; else none."""
+        own = query_type == self._type and query in self._rows
+        return [self._rows[query]] if own else []
 
 
-def _own_row(task: Task, query_type: str, query: str, rows: dict[str, int]) -> list[int]:
-    """The row of a query that is itself one of the candidates; else none."""
-    return [rows[query]] if query_type == task.candidate_type and query in rows else []
+def _pairs_of(pair_query: Rows) -> Iterator[tuple[int, Rows]]:
+    """Each query that has pairs, and which they are."""
+    order = np.argsort(pair_query, kind="stable")
+    queries, starts = np.unique(pair_query[order], return_index=True)
+    yield from zip(queries.tolist(), np.split(order, starts[1:]), strict=True)
