@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-.PHONY: help setup quickstart test check lint unit compat golden bench lock clean
+.PHONY: help setup quickstart test check lint unit compat clients golden bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ unit: $(STAMP) ## tests without the integration tests
 
 compat: $(STAMP) ## exported retrieval under TensorFlow 2.20 and 2.21, an environment each (downloads them)
 	$(BIN)/python -m tests.integration.check_versions
+
+clients: $(STAMP) ## other people's clients against our server, an environment each (downloads them)
+	$(BIN)/python -m tests.integration.check_clients
 
 golden: $(STAMP) ## golden tests; GOLDEN_DIR=folder takes other golden files
 	GOLDEN_DIR="$(abspath $(GOLDEN_DIR))" $(BIN)/python -m pytest tests/golden

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,12 +19,11 @@ import grpc
 
 from serving.admission import Admission
 from serving.errors import ServingError
-from serving.rest import Reply, error_reply
+from serving.rest import Answer, Reply, error_reply
 from serving.security import REFUSED, Token
 from tfrs_sage.errors import InputError
 
 logger = logging.getLogger(__name__)
-Answer = Callable[[str, str, bytes], Reply]  # method, path, body
 MAX_CONNECTIONS = 1024
 IDLE_S = 60.0  # a connection that says nothing for so long is closed
 _DRAIN_BYTES = 1 << 26  # of a refused body that are read, so that its sender sees the answer
@@ -161,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_admitted():
             self._refuse(error_reply(ServingError(grpc.StatusCode.UNAUTHENTICATED, REFUSED)))
             return
-        if self.command == "GET" and not {"Content-Length", "Transfer-Encoding"} & {*self.headers}:
+        has_body = bool({"Content-Length", "Transfer-Encoding"} & {*self.headers})
+        if self.command == "GET" and not has_body and not self.path.startswith("/page/"):
             # States and metrics cost little, and tell most when the house is full.
             self._send(self.answer(self.command, self.path, b""))
             return
@@ -229,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
-        for name, value in self.headers_sent.items():
+        for name, value in (*self.headers_sent.items(), *reply.headers):
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")

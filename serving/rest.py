@@ -71,6 +71,10 @@ class Reply(NamedTuple):
     status: int
     body: bytes
     content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()  # further ones
+
+
+Answer = Callable[[str, str, bytes], Reply]  # method, path, body
 
 
 def error_reply(error: ServingError) -> Reply:

@@ -25,6 +25,7 @@ from serving.metrics import ServingMetrics
 from serving.model_config import ModelConfig
 from serving.model_service import Configure, ModelService
 from serving.models import LoadedModel, Run
+from serving.page.site import PageData, Site
 from serving.query_cache import QueryCache
 from serving.rest import RestApi
 from serving.security import Tls, TokenInterceptor, exposure
@@ -55,6 +56,7 @@ class ModelServer:
         batcher: joins requests, where given.
         metrics: what is counted, where others count too.
         configure: serves other models on HandleReloadConfigRequest, where given.
+        page: also answers the demo page with this on the HTTP port, where given.
 
     Attributes:
         port: the port of gRPC.
@@ -74,6 +76,7 @@ class ModelServer:
         batcher: Batcher | None = None,
         metrics: ServingMetrics | None = None,
         configure: Configure | None = None,
+        page: PageData | None = None,
     ) -> None:
         settings = settings or ServerSettings()
         metrics = metrics or ServingMetrics()
@@ -120,8 +123,10 @@ class ModelServer:
             self._bind(f"unix:{settings.socket_path}", settings.tls, "--grpc_socket_path")
         self._http: HttpServer | None = None
         if settings.rest_port is not None:
+            rest = RestApi(store, run, metrics, settings.metrics_path).answer
+            site = None if page is None else Site(store, rest, page)
             self._http = HttpServer(
-                RestApi(store, run, metrics, settings.metrics_path).answer,
+                rest if site is None else site.answer,
                 Admission(settings.rest_num_threads, settings.max_waiting),
                 host=self.host,
                 port=settings.rest_port,
@@ -130,6 +135,7 @@ class ModelServer:
                 cors=settings.cors,
                 tls=settings.tls.context() if settings.tls else None,
                 token=settings.token,
+                open_paths=() if site is None else site.open_paths,
             )
             self.rest_port = self._http.port
 
@@ -179,6 +185,7 @@ def serve_until_signal(
     query_cache: QueryCache | None = None,
     batcher: Batcher | None = None,
     config_file: ConfigFile | None = None,
+    page: PageData | None = None,
 ) -> dict[str, list[int]]:
     """Serves until SIGTERM or SIGINT, then drains. Call it from the main thread.
 
@@ -221,6 +228,7 @@ def serve_until_signal(
         batcher=batcher,
         metrics=metrics,
         configure=manager.configure,
+        page=page,
     )
     stop = threading.Event()
     before = {
@@ -237,6 +245,9 @@ def serve_until_signal(
         also = "" if users is None else f"; {USER_SERVICE}"
         if settings.rest_port is not None:
             also += f"; REST on {settings.host}:{server.rest_port}"
+            if page is not None:
+                scheme = "http" if settings.tls is None else "https"
+                also += f"; page at {scheme}://{settings.host}:{server.rest_port}/"
         if warning := exposure(settings.host, settings.tls, settings.token):
             print(warning, file=sys.stderr, flush=True)
         print(f"serving on {server.host}:{server.port}: {names}{also}", file=sys.stderr, flush=True)

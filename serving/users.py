@@ -13,7 +13,8 @@ Fields may be added to answers within `v1`; what would break a client is a `v2` 
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import grpc
@@ -25,6 +26,7 @@ from serving.wire_messages import USER_SERVICE
 from tfrs_sage.errors import InputError
 from tfrs_sage.users.online import Event, VectorOf, update_users
 from tfrs_sage.users.recommend import Recommendation, Recommender, checked_k
+from tfrs_sage.users.store import UserStore
 
 CLOCK_SKEW_S = 300.0  # an event may be so far in the future, by its sender's clock
 _SHOWN = 120  # characters of a refused message that the error repeats
@@ -52,7 +54,7 @@ class UserService:
     """Answers for users, on every thread of the server.
 
     Args:
-        recommender: with the store that events go to.
+        recommender: with the store that events go to; also an attribute.
         vector_of: the embedding of an item, the same that the batch clusters.
         clock: seconds since the epoch.
     """
@@ -63,7 +65,7 @@ class UserService:
         vector_of: VectorOf,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._recommender, self._vector_of, self._clock = recommender, vector_of, clock
+        self.recommender, self._vector_of, self._clock = recommender, vector_of, clock
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server is given with `add_generic_rpc_handlers`."""
@@ -74,12 +76,12 @@ class UserService:
         }
         return grpc.method_handlers_generic_handler(
             USER_SERVICE,
-            {name: _unary(call, self._recommender.store.outages) for name, call in calls.items()},
+            {name: _unary(call, self.recommender.store) for name, call in calls.items()},
         )
 
     def cache_counts(self) -> Json:
         """What the medoid cache has done."""
-        return dataclasses.asdict(self._recommender.cache.counts())
+        return dataclasses.asdict(self.recommender.cache.counts())
 
     def recommend(self, message: bytes) -> Json:
         """Items for a user, each with the medoid that it is from.
@@ -90,10 +92,10 @@ class UserService:
         example = '{"user_id": "user7", "k": 10}'
         request = _parsed(RecommendRequest, message, "user_id and, if wanted, k and seed", example)
         try:
-            k = checked_k(request.k, self._recommender.config)
+            k = checked_k(request.k, self.recommender.config)
         except InputError as error:
             raise invalid_argument(str(error)) from error
-        return as_json(self._recommender.recommend(request.user_id, k, request.seed))
+        return as_json(self.recommender.recommend(request.user_id, k, request.seed))
 
     def record_event(self, message: bytes) -> Json:
         """Applies an event, as the streaming job does; again does nothing.
@@ -110,7 +112,7 @@ class UserService:
             )
             raise invalid_argument(f"{error} For example {example}.") from error
         latest = self._clock() + CLOCK_SKEW_S
-        recommender = self._recommender
+        recommender = self.recommender
         (outcome,) = update_users(
             recommender.store, [event], self._vector_of, recommender.config, latest
         )
@@ -123,7 +125,7 @@ class UserService:
             ServingError: INVALID_ARGUMENT, anything but an empty object.
         """
         _parsed(StatusRequest, message, "no fields", "{}")
-        recommender = self._recommender
+        recommender = self.recommender
         return {
             "index_version": recommender.candidates.version,
             "num_items": len(recommender.candidates),
@@ -154,23 +156,28 @@ def _parsed(kind: type[_Request], message: bytes, fields: str, example: str) -> 
         ) from error
 
 
-def _unary(
-    call: Callable[[bytes], Json], outages: tuple[type[Exception], ...]
-) -> grpc.RpcMethodHandler:
-    """A method of bytes and bytes.
+@contextmanager
+def store_errors(store: UserStore) -> Iterator[None]:
+    """Around what reads or writes the store for a request that is right.
 
     What is wrong on the server's side is FAILED_PRECONDITION; a store that cannot be reached is
     UNAVAILABLE, so that clients try again.
     """
+    try:
+        yield
+    except InputError as error:  # the request was right: the store or the index is not
+        raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, str(error)) from error
+    except store.outages as error:
+        text = f"The user store must be reachable. Found: {error}. Try again later."
+        raise ServingError(grpc.StatusCode.UNAVAILABLE, text) from error
+
+
+def _unary(call: Callable[[bytes], Json], store: UserStore) -> grpc.RpcMethodHandler:
+    """A method of bytes and bytes."""
 
     def work(message: bytes) -> Json:
-        try:
+        with store_errors(store):
             return call(message)
-        except InputError as error:  # the message was right: the store or the index is not
-            raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, str(error)) from error
-        except outages as error:
-            text = f"The user store must be reachable. Found: {error}. Try again later."
-            raise ServingError(grpc.StatusCode.UNAVAILABLE, text) from error
 
     return grpc.unary_unary_rpc_method_handler(
         lambda message, context: answer(work, message, context), response_serializer=_to_bytes

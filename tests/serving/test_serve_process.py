@@ -17,7 +17,7 @@ from serving.client import PredictClient, UserClient
 from tests.export.toy import IDS, TEXTS, VECTORS, KeywordTower, save_tower
 from tests.serving.ports import free_port
 from tests.serving.toys import HalfPlus
-from tests.serving.user_run import make_user_run
+from tests.serving.user_run import USERS, make_user_run
 from tests.users.planted import LIKED, NOW
 from tfrs_sage.cli.serve import user_service
 from tfrs_sage.export.retrieval import export_retrieval
@@ -104,7 +104,7 @@ def test_a_model_config_file_rest_and_a_new_version(tmp_path) -> None:
     process = _start("--model_config_file", str(config), *options, *polling)
     try:
         _, models = _ready(process)
-        assert models == f"half [1, 2]; REST on 127.0.0.1:{port}"
+        assert models == f"half [1, 2]; REST on 127.0.0.1:{port}; page at http://127.0.0.1:{port}/"
         predict = "/v1/models/half{}:predict"
         body = json.dumps({"instances": [0]}).encode()
 
@@ -144,7 +144,8 @@ def test_a_run_with_users_answers_for_them(tmp_path) -> None:
     try:
         address, served = _ready(process)
         assert served == (
-            f"half [7]; tfrs_sage.users.v1.UserService; REST on 127.0.0.1:{rest_port}"
+            f"half [7]; tfrs_sage.users.v1.UserService; REST on 127.0.0.1:{rest_port}; "
+            f"page at http://127.0.0.1:{rest_port}/"
         )
         with UserClient(address, timeout_s=TIMEOUT_S) as client:
             found = client.recommend("u", k=5)
@@ -156,6 +157,9 @@ def test_a_run_with_users_answers_for_them(tmp_path) -> None:
         url = f"http://127.0.0.1:{rest_port}/metrics"
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
             text = response.read().decode()
+        page = f"http://127.0.0.1:{rest_port}/page/about"
+        with urllib.request.urlopen(page, timeout=TIMEOUT_S) as response:
+            assert json.load(response)["num_users"] == len(USERS)
         assert cache["misses"] > 0
         assert f"\ntfrs_sage:medoid_cache_misses {cache['misses']}\n" in text
         with grpc.insecure_channel(address) as channel:

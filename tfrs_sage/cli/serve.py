@@ -31,6 +31,22 @@ def user_service(run_dir: Path, wanted: bool | None, store: str | None) -> Any:
     return open_users(run_dir, read_config(run_dir / "config.yaml").users, store)
 
 
+def page_data(run_dir: Path | None, service: Any) -> Any:
+    """What the demo page shows of a run; nothing but ids where there is none."""
+    from serving.page.catalogue import Catalogue
+    from serving.page.people import People
+    from serving.page.site import PageData
+    from tfrs_sage.cli.run_folder import read_state
+
+    if run_dir is None:
+        return PageData()
+    tables = read_state(run_dir).get("input")
+    return PageData(
+        catalogue=None if tables is None else Catalogue(tables),
+        people=None if service is None else People(service, run_dir / "users" / "batch"),
+    )
+
+
 def serve(
     dir: Annotated[
         Path | None, typer.Option("--dir", help="Run folder: all its models are served.")
@@ -178,6 +194,14 @@ def serve(
         ),
     ] = None,
     store: StoreOption = None,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page/--no-page",
+            help="Show the demo page at / of the HTTP port; with --dir also the run's products, "
+            "pictures and users.",
+        ),
+    ] = True,
     query_cache_size: Annotated[
         int,
         typer.Option(
@@ -281,6 +305,7 @@ def serve(
         query_cache=cache,
         batcher=batcher,
         config_file=config_file,
+        page=page_data(dir, service) if page and rest_api_port else None,
     )
     result: dict[str, Any] = {
         "served": [{"name": n, "version": v} for n, versions in served.items() for v in versions]

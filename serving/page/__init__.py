@@ -1,0 +1,1 @@
+"""The demo page: static files, and what they read of a run."""
