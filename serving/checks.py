@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import tensor_shape_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.errors import ServingError, invalid_argument
@@ -59,10 +60,10 @@ def check_shapes(signature: meta_graph_pb2.SignatureDef, arrays: Mapping[str, np
         ServingError: INVALID_ARGUMENT otherwise.
     """
     for alias, array in arrays.items():
-        shape = tf.TensorShape(signature.inputs[alias].tensor_shape)
-        if not shape.is_compatible_with(array.shape):
+        shape = signature.inputs[alias].tensor_shape
+        if not _fits(array.shape, shape):
             raise invalid_argument(
-                f"input {alias} must have the shape {shape}. Received: "
+                f"input {alias} must have the shape {tf.TensorShape(shape)}. Received: "
                 f"{tf.TensorShape(array.shape)}."
             )
 
@@ -82,6 +83,14 @@ def bounded(run: Run, max_rows: int) -> Run:
         return run(model, signature, inputs)
 
     return bounded_run
+
+
+def _fits(shape: tuple[int, ...], wanted: tensor_shape_pb2.TensorShapeProto) -> bool:
+    """As `tf.TensorShape.is_compatible_with`, which takes ten times as long."""
+    return wanted.unknown_rank or (
+        len(shape) == len(wanted.dim)
+        and all(dim.size in (-1, size) for size, dim in zip(shape, wanted.dim, strict=True))
+    )
 
 
 def _dtype_name(value: int) -> str:

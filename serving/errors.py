@@ -10,7 +10,9 @@ _TRUNCATED = "...TRUNCATED"
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 # What TensorFlow's Python puts before the runtime's own message.
-_PYTHON_PREFIX = re.compile(r"\AGraph execution error:.*<stack traces unavailable>\n", re.DOTALL)
+_PYTHON_PREFIX = re.compile(
+    r"\AGraph execution error:\n\n(?:.*<stack traces unavailable>\n)?", re.DOTALL
+)
 
 
 class ServingError(Exception):

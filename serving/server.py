@@ -1,6 +1,7 @@
 """Starts the gRPC and HTTP ports, and stops them without losing requests."""
 
 import json
+import logging
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from concurrent import futures
 from typing import Any
 
 import grpc
+import tensorflow as tf
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
@@ -198,6 +200,8 @@ def serve_until_signal(
     Raises:
         InputError: a model of which no version can be loaded, or an address that is taken.
     """
+    # Else it says at every start that loading into a session is deprecated.
+    tf.get_logger().setLevel(logging.ERROR)
     store, metrics = ModelStore(), ServingMetrics()
 
     def prepare(model: LoadedModel) -> None:
