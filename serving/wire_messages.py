@@ -2,7 +2,7 @@
 
 The wire knows numbers and types of fields alone. So the messages are spelled here under a package
 name of their own, in a descriptor pool of their own: they get along with tensorflow-serving-api in
-one process, and with protobuf 4 to 7 (generated code is tied to the versions near the one that made
+one process, and with protobuf 4.22 to 7 (generated code is tied to the versions near the one that made
 it). An enum is an int32 on the wire, a map is repeated entries.
 
 References:

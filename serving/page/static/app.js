@@ -26,6 +26,8 @@ const state = () => new URLSearchParams(location.hash.slice(1));
 
 /** Shows what the hash says. `focus`: the focus goes to the new heading. */
 async function show(focus = false) {
+  const amongUsers = state().has("users") || state().has("user");
+  peopleLink.setAttribute("aria-current", amongUsers ? "page" : "false");
   clearTimeout(timer);
   under.abort();
   const mine = (under = new AbortController());
@@ -108,16 +110,27 @@ async function found(text, k, signal) {
 }
 
 async function product(id, signal) {
-  const searched = model()?.similar
-    ? api.predict(model().name, "similar", { product_id: [id], k: PAGE }, signal)
-    : Promise.resolve([[]]);
-  const [itself, [others]] = await Promise.all([known([id], signal), searched]);
-  const shown = itself.get(id);
+  const itself = (await known([id], signal)).get(id);
+  if (itself === null) {
+    return { content: views.unknown(id), said: "No such product", title: "No such product" };
+  }
+  const others = await likeIt(id, signal);
   return {
-    content: views.similar(id, shown, others, await products(others, signal), listHash),
-    said: `${counted(others.length, "similar product")}`,
-    title: shown?.title ?? id,
+    content: views.similar(id, itself ?? null, others, await products(others, signal), listHash),
+    said: counted(others.length, "similar product"),
+    title: itself?.title ?? id,
   };
+}
+
+async function likeIt(id, signal) {
+  if (!model()?.similar) return [];
+  try {
+    return (await api.predict(model().name, "similar", { product_id: [id], k: PAGE }, signal))[0];
+  } catch (error) {
+    // The model does not know it: the tables may be newer.
+    if (error.status === 400 && about.num_products !== null) return [];
+    throw error;
+  }
 }
 
 function everyone() {

@@ -55,7 +55,9 @@ export function similar(id, product, found, products, backHref) {
     element("a", { class: "back", href: backHref }, "Back"),
     element("article", { class: "product" }, picture(id, product), facts(id, product)),
     element("h2", {}, "Similar products"),
-    found.length ? cards(found, products) : element("p", { class: "quiet" }, "None."),
+    found.length
+      ? cards(found, products)
+      : element("p", { class: "quiet" }, "The model that answers does not know this product."),
   );
 }
 
@@ -83,6 +85,11 @@ function shopLink(text) {
   if (!url || !["http:", "https:"].includes(url.protocol)) return null;
   return element("a", { href: url.href, target: "_blank", rel: "noopener noreferrer" }, url.hostname);
 }
+
+/** Instead of a product that is not there. */
+export const unknown = (id) =>
+  note("No such product", `The catalogue has no product with the id “${id}”.`,
+    element("a", { class: "chip", href: "#" }, "Search"));
 
 /** Users to choose from; `onPart` is told what their ids must contain. */
 export function people(onPart) {
@@ -147,7 +154,8 @@ export function user(told, products, seed) {
 
 function clusters(found, products) {
   const most = Math.max(...found.map((one) => one.importance));
-  const made = found.map((one) => {
+  const drawnFirst = found.toSorted((a, b) => Number(b.drawn) - Number(a.drawn));
+  const made = drawnFirst.map((one) => {
     const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("span"));
     bar.firstChild.style.setProperty("--share", most > 0 ? one.importance / most : 0);
     const product = products.get(one.medoid_id) ?? null;
@@ -159,7 +167,8 @@ function clusters(found, products) {
         { class: "card cluster", href: hashOf({ similar: one.medoid_id }), "data-id": one.medoid_id },
         picture(one.medoid_id, product),
         element("span", { class: "title" }, titleOf(one.medoid_id, product)),
-        element("span", { class: "details" }, counted(one.size, "action"), one.drawn ? " · drawn" : ""),
+        one.drawn ? element("span", { class: "pill" }, "drawn") : null,
+        element("span", { class: "details" }, counted(one.size, "action")),
         element("span", { class: "score" }, bar,
           element("span", { class: "unseen" }, "importance "), written(one.importance)),
       ),

@@ -135,10 +135,12 @@ def test_similar_products_and_the_way_back(page) -> None:
     page.until(page.focused, "red sofa")  # where one was
 
 
-def test_a_product_that_the_model_does_not_know(page) -> None:
+def test_products_that_are_not_there(page) -> None:
     page.open(similar="no such product")
-    page.until_texts(".note h1", ["That did not work"])
-    assert "no such product" in page.texts("#status")[0]
+    page.until_texts(".note h1", ["No such product"])
+    page.open(similar="0.0")  # in the tables, not in the model
+    page.until_texts("article h1", ["Item 0.0"])
+    assert "does not know this product" in page.texts(".quiet")[0]
     (message,) = page.complaints()  # the refusal, as Chromium tells every one
     assert "400" in message
 
@@ -152,6 +154,7 @@ def test_a_user_has_clusters_and_rows_that_name_their_medoid(page) -> None:
     page.all("#tiles .card")[0].click()
     page.until_texts("h1", ["User u"])
     assert len(page.all(".clusters .card")) == 2
+    assert page.texts(".pill") == ["drawn"] * len(page.all("section"))
     medoids = [one.get_attribute("data-id") for one in page.all(".clusters .card")]
     rows = page.all("section")
     assert {one.get_attribute("data-medoid") for one in rows} <= set(medoids)
@@ -300,9 +303,8 @@ def test_a_server_that_shuts_down_says_so(run, driver) -> None:
         page = Page(driver, f"http://127.0.0.1:{server.rest_port}/")
         page.open(q="sofa")
         page.until(lambda: page.texts(TITLES)[:1], ["Plain sofa"])
-        server.stop()  # the browser's connection is open still
-        driver.execute_script("location.hash = 'q=green'")
-        page.until(lambda: page.texts(".note h1") != [], True)
+    driver.execute_script("location.hash = 'q=green'")  # its connection is open still
+    page.until(lambda: page.texts(".note h1") != [], True)
     assert page.texts(".note h1")[0] in ("Not just now", "No connection")
     page.complaints()
 
