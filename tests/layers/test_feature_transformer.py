@@ -80,3 +80,26 @@ def test_dropout_only_in_training() -> None:
     quiet = np.asarray(layer(FEATURES, mask))
     np.testing.assert_array_equal(quiet, layer(FEATURES, mask))
     assert not np.allclose(quiet, layer(FEATURES, mask, training=True))
+
+
+def test_attention_of_cls_worked_out_in_numpy() -> None:
+    keras.utils.set_random_seed(2)
+    layer = FeatureTransformer(8, 2, intermediate_dim=16)
+    mask = np.array([[True] * 5, [False, True, True, False, True], [False] * 5])
+    layer(FEATURES, mask)
+    layer.set_weights([w + np.random.normal(0, 0.5, w.shape) for w in layer.get_weights()])
+    found = np.asarray(layer.cls_attention(FEATURES, mask))
+    assert found.shape == (3, 6) and found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)
+    assert (found[:, 1:][~mask] == 0).all() and found[2, 0] == 1.0
+    block = layer.read_out
+    tokens = np.concatenate([np.tile(layer.cls.numpy(), (3, 1, 1)), FEATURES], axis=1)
+    tokens = np.asarray(block.attention_norm(tokens))
+    query, key = (
+        np.einsum("bsw,wnd->bsnd", tokens, one.kernel.numpy()) + one.bias.numpy()
+        for one in (block.attention.query_dense, block.attention.key_dense)
+    )
+    logits = np.einsum("bnd,bsnd->bsn", query[:, 0], key) / 2.0  # 4 components a head
+    logits[:, 1:][~mask] = -np.inf
+    weights = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, weights.mean(axis=2), atol=1e-6)

@@ -111,3 +111,17 @@ def test_begins_where_the_title_encoder_stands() -> None:
     np.testing.assert_allclose(tower({**features, "title": title}), embedded, atol=1e-5)
     given = tower({**features, "title_embedding": embedded})
     np.testing.assert_allclose(given, embedded, atol=1e-5)
+
+
+def test_attention_is_over_what_a_row_has() -> None:
+    tower, features = make_tower(), make_features()
+    weights, mask = (np.asarray(one) for one in tower.cls_attention(features))
+    names = ["image 1", "image 2", "image 3", "title", "brand", "graph_embedding"]
+    assert tower.feature_names(3) == names
+    assert weights.shape == (4, 7) and mask.shape == (4, 6)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
+    np.testing.assert_array_equal(weights[:, 1:] > 0, mask)
+    # Row 1: one of three images, a title, no brand, no vector.
+    assert [n for n, there in zip(names, mask[1], strict=True) if there] == ["image 1", "title"]
+    with pytest.raises(ValueError, match=r"attention is that of a transformer.*'sum'"):
+        make_tower(fusion="sum").cls_attention(features)

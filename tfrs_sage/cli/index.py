@@ -42,7 +42,9 @@ def index(
     compare: Annotated[
         bool,
         typer.Option(
-            "--compare", help="Build and measure every kind on one core; the run stays as it is."
+            "--compare",
+            help="Build and measure every kind on one core, for the report; the run's own index "
+            "stays as it is.",
         ),
     ] = False,
     json: JsonOption = False,
@@ -70,6 +72,7 @@ def index(
 
 
 def _compare(run: Any, changes: Sequence[str], json: bool) -> None:
+    from tfrs_sage.artefacts import write_json
     from tfrs_sage.index.compare import compare_kinds
 
     run.config = run.changed(changes)
@@ -83,6 +86,7 @@ def _compare(run: Any, changes: Sequence[str], json: bool) -> None:
         "recall_target": run.config.index.recall_target,
         "kinds": rows,
     }
+    write_json(run.path / "metrics" / "index-compare.json", result)
     emit(result, json, _table(rows, f"{count} products, {dimension} components, one core"))
 
 

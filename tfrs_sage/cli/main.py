@@ -35,6 +35,7 @@ VERBS = (
     "evaluate_users",
     "compare",
     "ablate",
+    "report",
     "serve",
     "query",
     "explain",

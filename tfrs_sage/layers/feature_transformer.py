@@ -86,6 +86,27 @@ class FeatureTransformer(keras.layers.Layer):
         self.built = True
 
     def call(self, features: Tensor, mask: Tensor, training: bool = False) -> Tensor:
+        sequence, present = self._up_to_read_out(features, mask, training)
+        return self.norm(self.read_out(sequence, present, training=training))  # [B, H]
+
+    def cls_attention(self, features: Tensor, mask: Tensor) -> Tensor:
+        """What [CLS] takes of itself and of each feature in the last block, mean of the heads.
+
+        Args:
+            features: float `[batch_size, num_features, hidden_dim]`.
+            mask: bool `[batch_size, num_features]`.
+
+        Returns:
+            float32 `[batch_size, 1 + num_features]`, [CLS] first; rows sum to 1.
+        """
+        sequence, present = self._up_to_read_out(features, mask, training=False)
+        weights = self.read_out.attention_weights(sequence, present)  # [B, 1 + F, N]
+        return ops.mean(ops.cast(weights, "float32"), axis=-1)
+
+    def _up_to_read_out(
+        self, features: Tensor, mask: Tensor, training: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The tokens that the last block reads, [CLS] first, and which take part."""
         batch_size = ops.shape(features)[0]
         cls = ops.broadcast_to(
             ops.cast(self.cls, features.dtype), (batch_size, 1, self.hidden_dim)
@@ -94,7 +115,7 @@ class FeatureTransformer(keras.layers.Layer):
         present = ops.concatenate([ops.ones((batch_size, 1), "bool"), mask], axis=1)
         for block in self.blocks:
             sequence = block(sequence, padding_mask=present, training=training)
-        return self.norm(self.read_out(sequence, present, training=training))  # [B, H]
+        return sequence, present
 
     def compute_output_shape(self, features_shape: Any, mask_shape: Any = None) -> tuple[Any, ...]:
         return (features_shape[0], self.hidden_dim)

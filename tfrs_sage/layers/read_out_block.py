@@ -84,15 +84,31 @@ class ReadOutBlock(keras.layers.Layer):
         With one query a row, products and sums do what would else be a matrix product for each
         row and head, too small each to be worth the call.
         """
+        weights = self.drop_weights(self._weights(sequence, mask), training=training)
+        values = self.attention.value_dense(sequence)
+        mixed = ops.sum(weights[..., None] * values, axis=1, keepdims=True)  # [B, 1, N, D]
+        return self.attention.output_dense(mixed)[:, 0]
+
+    def _weights(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """Of the normalised tokens, `[batch_size, num_tokens, num_heads]`."""
         attention = self.attention
         query = attention.query_dense(sequence[:, :1])  # [B, 1, N, D]
-        keys, values = attention.key_dense(sequence), attention.value_dense(sequence)
         query = query * (float(attention.key_dim) ** -0.5)
-        logits = ops.sum(query * keys, axis=-1)  # [B, S, N]
-        logits = ops.where(mask[:, :, None], logits, MASKED_LOGIT)
-        weights = self.drop_weights(ops.softmax(logits, axis=1), training=training)
-        mixed = ops.sum(weights[..., None] * values, axis=1, keepdims=True)  # [B, 1, N, D]
-        return attention.output_dense(mixed)[:, 0]
+        logits = ops.sum(query * attention.key_dense(sequence), axis=-1)  # [B, S, N]
+        return ops.softmax(ops.where(mask[:, :, None], logits, MASKED_LOGIT), axis=1)
+
+    def attention_weights(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """What token 0 takes of every token.
+
+        Args:
+            sequence: float `[batch_size, num_tokens, hidden_dim]`.
+            mask: bool `[batch_size, num_tokens]`.
+
+        Returns:
+            float `[batch_size, num_tokens, num_heads]`, summing to 1 over the tokens; 0 where
+            masked.
+        """
+        return self._weights(self.attention_norm(sequence), mask)
 
     def compute_output_shape(self, sequence_shape: Any, mask_shape: Any = None) -> tuple[Any, ...]:
         return (sequence_shape[0], sequence_shape[-1])

@@ -157,6 +157,37 @@ class EntityTower(keras.layers.Layer):
             masks.append(features["vector_present"][name][:, None])
         return ops.concatenate(vectors, axis=1), ops.concatenate(masks, axis=1)
 
+    def feature_names(self, num_slots: int) -> list[str]:
+        """Names of what `feature_vectors` has, in its order; images are `image 1`, ...
+
+        Args:
+            num_slots: int, image slots of the batch.
+        """
+        images = [f"image {slot + 1}" for slot in range(num_slots)] if self.takes_images else []
+        texts = list(self.spec.texts) if self.takes_text else []
+        return [*images, *texts, *self.vector_dims]
+
+    def cls_attention(self, features: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """What the transformer's [CLS] takes of each feature (`FeatureTransformer.cls_attention`).
+
+        Args:
+            features: as the tower takes them.
+
+        Returns:
+            float32 `[batch_size, 1 + num_features]`, [CLS] itself first, and the features' bool
+            mask `[batch_size, num_features]`.
+
+        Raises:
+            ValueError: a tower whose fusion is no transformer.
+        """
+        if self.config.fusion != "transformer":
+            raise ValueError(
+                "attention is that of a transformer. Received: a tower with "
+                f"fusion={self.config.fusion!r}."
+            )
+        vectors, mask = self.feature_vectors(features)
+        return self.transformer.cls_attention(vectors, mask), mask
+
     def call(self, features: Mapping[str, Any], training: bool = False) -> Tensor:
         vectors, mask = self.feature_vectors(features)
         if self.config.fusion == "transformer":

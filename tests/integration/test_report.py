@@ -1,0 +1,143 @@
+"""The report of a trained run, in a real browser: what is there, what it asks for, how it fits."""
+
+import json
+import re
+
+import pytest
+import yaml
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser import as_phone, chromium
+from tfrs_sage.cli.main import main
+from tfrs_sage.cli.run_folder import RunFolder
+from tfrs_sage.report.evaluate_run import evaluate_run
+from tfrs_sage.report.page.build import SECTIONS, write_report
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def reported(preprocessed, tmp_path_factory):
+    """A run with towers, embeddings, index, figures and users; what `report --json` gave."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("report") / "run"
+    shutil.copytree(preprocessed.path, folder)
+    run = RunFolder(folder, preprocessed.config, preprocessed.input)
+    for step in ("train", "towers", "embed", "index"):
+        run.do(step)
+    evaluate_run(folder, run.root, prefixes=[8], baselines=True, slices=["all"], lists=True)
+    assert main(["cluster-users", "--dir", str(folder)]) == 0
+    cell = {"recall@10": 0.4, "interval": [0.3, 0.5], "seeds": [0.4], "std": None}
+    against = {"difference": -0.1, "interval": [-0.2, -0.05], "p_value": 0.01}
+    cells = {"image + text": cell, "text only": {**cell, "against_reference": against}}
+    group, noted = "search/product", {"train_seconds": 9.0, "steps": 6}
+    variants = {name: {"tasks": {}, "groups": {group: one}, **noted} for name, one in cells.items()}
+    plan = {"plan": "itemsage", "split": "test", "seeds": 1, "variants": variants}
+    (folder / "metrics" / "ablation-itemsage.json").write_text(json.dumps(plan))
+    return folder, write_report(folder, run.root, run.input)
+
+
+@pytest.fixture(scope="module")
+def browser(reported):
+    with chromium() as opened:
+        opened.get(f"file://{reported[1]['report']}")
+        yield opened
+
+
+def test_every_section_is_there(reported, browser) -> None:
+    _, result = reported
+    assert set(result["sections"].values()) == {"shown"}
+    assert result["bytes"] < 15e6
+    for name, title, _ in SECTIONS:
+        section = browser.find_element(By.ID, name)
+        assert section.find_element(By.TAG_NAME, "h2").text == title
+        assert browser.find_element(By.CSS_SELECTOR, f'nav a[href="#{name}"]').is_displayed()
+    for svg in browser.find_elements(By.CSS_SELECTOR, "figure > svg"):
+        assert svg.get_attribute("role") == "img" and svg.get_attribute("aria-label")
+    assert browser.find_elements(By.CSS_SELECTOR, "#neighbours li.hit")
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#attention .product .images img")) > 5
+
+
+def test_no_error_and_no_request(browser) -> None:
+    assert [one for one in browser.get_log("browser") if one["level"] != "INFO"] == []
+    asked = {
+        message["params"]["request"]["url"]
+        for line in browser.get_log("performance")
+        if (message := json.loads(line["message"])["message"])["method"]
+        == "Network.requestWillBeSent"
+    }
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
+    assert sum(url.startswith("file:") for url in asked) == 1
+    loaded = "return [...document.images].every(i => i.loading === 'lazy' || i.naturalWidth > 0)"
+    assert browser.execute_script(loaded)
+
+
+def test_a_point_of_the_map_shows_its_picture(browser) -> None:
+    page_map = browser.find_element(By.ID, "map")
+    hover = browser.find_element(By.ID, "hover")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", page_map)
+    assert not hover.is_displayed()
+    points = json.loads(browser.find_element(By.ID, "map-points").get_attribute("textContent"))[
+        "points"
+    ]
+    x, y, title, _, square = next(one for one in points if one[4] >= 0)
+    move = (
+        "const [svg, x, y, size] = arguments, box = svg.getBoundingClientRect();"
+        "svg.dispatchEvent(new PointerEvent('pointermove', {bubbles: true,"
+        "clientX: box.left + x * box.width / size, clientY: box.top + y * box.width / size}))"
+    )
+    browser.execute_script(move, page_map, x, y, 760)
+    assert hover.is_displayed() and hover.find_element(By.TAG_NAME, "b").text == title
+    shown = hover.find_element(By.CLASS_NAME, "square")
+    assert shown.is_displayed() and "data:image/webp" in shown.value_of_css_property(
+        "background-image"
+    )
+    assert square >= 0 and shown.value_of_css_property("background-position").startswith(
+        f"{-(square % 40) * 72}px" if square % 40 else "0px"
+    )
+    page_map.send_keys(Keys.ESCAPE)
+    assert not hover.is_displayed()
+    page_map.send_keys(Keys.ARROW_RIGHT)
+    leftmost = min(points, key=lambda one: one[0])
+    assert hover.find_element(By.TAG_NAME, "b").text == leftmost[2]
+
+
+def test_it_fits_a_phone(browser) -> None:
+    as_phone(browser)
+    width = "return [document.documentElement.scrollWidth, innerWidth]"
+    assert browser.execute_script(width) == [390, 390]
+    opened = "document.querySelectorAll('details').forEach(one => { one.open = true })"
+    browser.execute_script(opened)
+    assert browser.execute_script(width) == [390, 390]
+
+
+def test_the_card_is_markdown_with_a_head(reported) -> None:
+    folder, result = reported
+    text = (folder / "report" / "model_card.md").read_text(encoding="utf-8")
+    _, head, body = re.split(r"^---$", text, maxsplit=2, flags=re.MULTILINE)
+    values = yaml.safe_load(head)
+    assert values["library_name"] == "tfrs-sage"
+    figures = json.loads((folder / "metrics" / "evaluate-test.json").read_text())["tasks"]
+    results = {one["task"]["name"]: one for one in values["model-index"][0]["results"]}
+    assert set(results) == set(figures)
+    for name, one in results.items():
+        told = {metric["name"]: metric for metric in one["metrics"]}
+        assert told["recall@10"]["value"] == round(figures[name]["recall@10"], 4)
+        assert told["mrr"]["interval_95"] == [
+            round(v, 4) for v in figures[name]["intervals"]["mrr"]
+        ]
+    for heading in ("## Use", "## Data", "## Training", "## Figures", "## Limits"):
+        assert heading in body
+    assert all(warning in body for warning in result["warnings"])
+
+
+def test_the_verb_says_what_it_wrote(reported, capsys) -> None:
+    folder, _ = reported
+    assert main(["report", "--dir", str(folder), "--split", "validation", "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["sections"]["figures"] == "the run was not evaluated on the validation split"
+    assert found["sections"]["map"] == "shown" and "(12 of 12)" in err
+    assert main(["report", "--dir", str(folder), "--split", "train"]) == 2
