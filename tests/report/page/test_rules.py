@@ -5,6 +5,7 @@ import pytest
 
 from tfrs_sage.report.catalogue_fields import CatalogueFields
 from tfrs_sage.report.page.attention_section import attention_on, chosen_products
+from tfrs_sage.report.page.checks_section import grouped
 from tfrs_sage.report.page.cls_attention import CLS, Attention, averages
 from tfrs_sage.report.page.curves_section import drawn_tasks, smoothed
 from tfrs_sage.report.page.data_section import filled, text_lengths, top_share
@@ -101,8 +102,17 @@ def test_kinds_by_the_first_part_that_tells_apart() -> None:
 
 
 def test_the_board_keeps_proportions() -> None:
-    xs, ys = on_board(np.array([[0.0, 0.0], [10.0, 5.0]]))
-    assert (xs[1] - xs[0]) == pytest.approx(2 * (ys[1] - ys[0]))
+    for places in ([[0.0, 0.0], [10.0, 5.0]], [[0.0, 0.0], [5.0, 10.0]]):
+        xs, ys, height = on_board(np.array(places))
+        assert (xs[1] - xs[0]) == pytest.approx(2 * (ys[1] - ys[0]))
+        assert height == pytest.approx(ys[1] + ys[0])  # the same margin above and below
+
+
+def test_warnings_by_task() -> None:
+    warnings = ["b: too few", "a: it leaks", "5 products are alike", "b: it drifts"]
+    assert grouped(warnings, ["a", "b"]) == [
+        ("a", "it leaks"), ("b", "too few; it drifts"), ("", "5 products are alike"),
+    ]  # fmt: skip
 
 
 def test_verdict_needs_intervals_that_do_not_meet() -> None:

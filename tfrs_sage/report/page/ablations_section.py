@@ -25,7 +25,7 @@ def _plan(found: Mapping[str, Any]) -> dict[str, Any]:
     for kind, name in columns(variants):
         cells = {variant: one[kind][name] for variant, one in variants.items() if name in one[kind]}
         rows = [
-            Row(variant, cell[MAIN], *cell["interval"], series=0 if place == 0 else 1)
+            Row(variant, cell[MAIN], *cell["interval"], 0 if place == 0 else 1)
             for place, (variant, cell) in enumerate(cells.items())
         ]
         label = (
@@ -35,7 +35,7 @@ def _plan(found: Mapping[str, Any]) -> dict[str, Any]:
         )
         compared = [_compared(variant, cell) for variant, cell in cells.items()]
         chart = interval_rows(rows, label)
-        charts.append({"name": name, "chart": chart, "label": label, "compared": compared})
+        charts.append({"name": name, "chart": chart, "compared": compared})
     return {
         "name": found["plan"],
         "split": found["split"],

@@ -17,7 +17,7 @@ from tfrs_sage.report.page.material import Absent, Material
 from tfrs_sage.report.page.pictures import data_uri
 from tfrs_sage.training.checkpoints import latest_checkpoint
 
-PRODUCTS, CASES, SIDE, LETTERS = 2000, 2, 112, 160
+PRODUCTS, CASES, SIDE, LETTERS = 2000, 2, 112, 80
 RULE = (
     "Of the {count} products drawn with seed {seed}, those that have {has} are put in order of the "
     "attention on {what}: {cases} of the most, {cases} in the middle, {cases} of the least."
@@ -62,7 +62,9 @@ def attention_section(run: Material) -> dict[str, Any] | Absent:
     count = sum(len(one) for one in cases.values())
     return {
         "chart": interval_rows(rows, label, bars=True),
-        "label": label,
+        "caption": f"Mean share of the attention over {len(found):,} products, each feature among "
+        "those that have it; behind it how many do. Upright: what equal attention to every token "
+        "would give.",
         "layers": run.config.product_tower.num_layers,
         "title_encoder": run.config.query_tower.preset is not None,
         "rule": RULE.format(

@@ -100,6 +100,7 @@ def write_report(
             summary=_summary(run),
             sections=[(name, title, sections[name]) for name, title, _ in SECTIONS],
             warnings=warnings,
+            grouped=[] if isinstance(checks, Absent) else checks["grouped"],
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             program=tfrs_sage.__version__,
         )

@@ -1,5 +1,6 @@
 """What may be wrong with the data: the checks with their numbers, the warnings in sentences."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tfrs_sage.errors import InputError
@@ -33,4 +34,16 @@ def checks_section(run: Material) -> dict[str, Any] | Absent:
         "quantities": sorted({name for row in rows for name in row["drift"]}),
         "catalogue": found["catalogue"],
         "warnings": found["warnings"],
+        "grouped": grouped(found["warnings"], list(found["tasks"])),
     }
+
+
+def grouped(warnings: Sequence[str], tasks: Sequence[str]) -> list[tuple[str, str]]:
+    """One line a task: its name and all that is said of it; what is of no task comes last."""
+    lines: dict[str, list[str]] = {}
+    for text in warnings:
+        task = next((one for one in tasks if text.startswith(f"{one}: ")), "")
+        lines.setdefault(task, []).append(text.removeprefix(f"{task}: "))
+    return [
+        (task, "; ".join(lines[task])) for task in sorted(lines, key=lambda one: (not one, one))
+    ]

@@ -76,7 +76,7 @@ def _of_tasks(lines: Lines, tasks: Sequence[str], what: str) -> dict[str, Any]:
     return {
         "title": title,
         "chart": line_chart(drawn, label, "step", what),
-        "label": label,
+        "caption": f"{title} of each task over the training steps.",
     }
 
 
@@ -87,7 +87,7 @@ def _of_one(lines: Lines, key: str, title: str, axis: str, log: bool) -> dict[st
         f"the end, {told(min(line.ys))} to {told(max(line.ys))} in between."
     )
     chart = line_chart([line], label, "step", axis, log_y=log and min(line.ys) > 0, zero=not log)
-    return {"title": title, "chart": chart, "label": label}
+    return {"title": title, "chart": chart, "caption": label}
 
 
 def _line(lines: Lines, key: str, label: str, series: int) -> Line:

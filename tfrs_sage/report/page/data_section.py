@@ -49,7 +49,7 @@ def _entity(run: Material, entity: str) -> dict[str, Any]:
         "entity": entity,
         "count": count,
         "fields": interval_rows(shares, label, bars=True),
-        "fields_label": label,
+        "fields_caption": f"Rows of {count:,} {entity}s whose field is filled.",
         "lengths": [
             {"field": name, **lengths}
             for name, values in fields.texts.items()

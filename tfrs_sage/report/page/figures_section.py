@@ -29,9 +29,10 @@ def evaluate_command(run: Material) -> str:
 
 
 def named_figures(run: Material) -> dict[str, Figures]:
-    """Figures of every task and group of tasks."""
+    """Figures of every task and group of tasks, those of most queries first."""
     found = run.evaluation
-    return {**found.get("tasks", {}), **found.get("groups", {})}
+    every: dict[str, Figures] = {**found.get("groups", {}), **found.get("tasks", {})}
+    return dict(sorted(every.items(), key=lambda item: -item[1]["num_queries"]))
 
 
 def figures_section(run: Material) -> dict[str, Any] | Absent:
@@ -100,7 +101,8 @@ def _beside(name: str, figures: Figures) -> dict[str, Any]:
         + ", ".join(f"{row.label} {row.told}" for row in rows)
         + f". The model is {verdict(figures)}."
     )
-    return {"name": name, "chart": interval_rows(rows, label), "label": label}
+    caption = f"Recall@10 with 95% intervals. The model is {verdict(figures)}."
+    return {"name": name, "chart": interval_rows(rows, label), "caption": caption}
 
 
 def _cell(figures: Figures, key: str) -> dict[str, Any] | None:
@@ -142,7 +144,7 @@ def _slice(name: str, what: str, labels: Mapping[str, Figures], whole: Figures) 
     return {
         "name": what.replace("_", " "),
         "chart": interval_rows(rows, label),
-        "label": label,
+        "caption": label,
     }
 
 
@@ -181,4 +183,4 @@ def _prefixes(name: str, figures: Figures) -> dict[str, Any]:
         f"Recall@10 {first[MAIN]:.3f} with {widths[0]}, {last[MAIN]:.3f} with {widths[-1]}."
     )
     chart = line_chart(lines, label, "components", "recall", log_x=True, zero=True)
-    return {"name": name, "chart": chart, "label": label}
+    return {"name": name, "chart": chart, "caption": label}

@@ -40,7 +40,7 @@ def map_section(run: Material) -> dict[str, Any] | Absent:
         if (picture := run.pictures.first(paths, SIDE)) is not None:
             pictures[one] = picture
     sheet, squares = sprite(pictures, SIDE) if pictures else (None, {})
-    xs, ys = on_board(places)
+    xs, ys, height = on_board(places)
     names = [kind for kind, _ in Counter(kinds).most_common() if kind != OTHER]
     names += [OTHER] if OTHER in kinds else []
     label = (
@@ -49,8 +49,8 @@ def map_section(run: Material) -> dict[str, Any] | Absent:
     )
     titles = run.texts.titles("product", chosen)
     return {
-        "map": _marks(xs, ys, [names.index(kind) for kind in kinds], label),
-        "pictures": _collage(xs, ys, chosen, pictures) if pictures else None,
+        "map": _marks(xs, ys, height, [names.index(kind) for kind in kinds], label),
+        "pictures": _collage(xs, ys, height, chosen, pictures) if pictures else None,
         "label": label,
         "points": [
             [round(float(x)), round(float(y)), title or one, kind, squares.get(one, -1)]
@@ -59,7 +59,9 @@ def map_section(run: Material) -> dict[str, Any] | Absent:
         "sprite": data_uri(sheet) if sheet else "",
         "side": SIDE,
         "size": SIZE,
-        "legend": [(series_key(n), kind) for n, kind in enumerate(names)] if column else [],
+        "legend": [(series_key(n, line=False), kind) for n, kind in enumerate(names)]
+        if column
+        else [],
         "column": column,
         "count": len(chosen),
         "of": len(ids),
@@ -109,17 +111,24 @@ def kinds_of(fields: CatalogueFields, ids: Sequence[str]) -> tuple[str | None, l
     return None, [OTHER] * len(ids)
 
 
-def on_board(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places `[n, 2]` as x and y of a square drawing, equally scaled both ways."""
-    low, high = places.min(axis=0), places.max(axis=0)
-    middle, reach = (low + high) / 2, max(float((high - low).max()) / 2, 1e-9)
-    scale = Scale(-reach, reach, EDGE, SIZE - EDGE)
-    xs, ys = (np.array([scale(float(v)) for v in places[:, i] - middle[i]]) for i in (0, 1))
-    return xs, ys
+def on_board(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Places `[n, 2]` as x and y of a drawing, both to one scale, and its height.
+
+    The longer side lies across.
+    """
+    spread = places.max(axis=0) - places.min(axis=0)
+    wide = places if spread[0] >= spread[1] else places[:, ::-1]
+    moved = wide - wide.min(axis=0)
+    reach = max(float(spread.max()), 1e-9)
+    scale = Scale(0.0, reach, EDGE, SIZE - EDGE)
+    xs, ys = (np.array([scale(float(value)) for value in moved[:, axis]]) for axis in (0, 1))
+    return xs, ys, float(ys.max()) + EDGE
 
 
-def _marks(xs: np.ndarray, ys: np.ndarray, series: Sequence[int], label: str) -> Markup:
-    drawing = Drawing(SIZE, SIZE, label)
+def _marks(
+    xs: np.ndarray, ys: np.ndarray, height: float, series: Sequence[int], label: str
+) -> Markup:
+    drawing = Drawing(SIZE, height, label)
     drawing.root.attrib.update({"id": "map", "tabindex": "0"})
     for x, y, number in zip(xs, ys, series, strict=True):
         drawing.mark(float(x), float(y), number, 4.2)
@@ -127,10 +136,12 @@ def _marks(xs: np.ndarray, ys: np.ndarray, series: Sequence[int], label: str) ->
     return drawing.markup()
 
 
-def _collage(xs: np.ndarray, ys: np.ndarray, ids: Sequence[str], pictures: Any) -> dict[str, Any]:
+def _collage(
+    xs: np.ndarray, ys: np.ndarray, height: float, ids: Sequence[str], pictures: Any
+) -> dict[str, Any]:
     """Pictures where there is room for them, in the order of the sample."""
     label = "The same plane with pictures at the places of some of the products."
-    drawing = Drawing(SIZE, SIZE, label)
+    drawing = Drawing(SIZE, height, label)
     for x, y in zip(xs, ys, strict=True):
         drawing.add("circle", "faint", cx=float(x), cy=float(y), r=1.6)
     taken: list[tuple[float, float]] = []

@@ -18,7 +18,8 @@ RULE = (
     "A query's rank is that of the best-ranked product or pin that somebody engaged with after it "
     f"in the split. Good: the {CASES} queries of the best ranks; random: {CASES} drawn from all "
     f"queries; bad: the {CASES} of the worst ranks. Ties are broken by a draw; every draw has the "
-    "seed {seed}. None was chosen by hand."
+    "seed {seed}; none was chosen by hand. A query that is a candidate itself takes a rank too, "
+    "and is left out of its row."
 )
 
 

@@ -89,11 +89,13 @@ class Drawing:
         return Markup(tostring(self.root, encoding="unicode"))
 
 
-def series_key(series: int) -> Markup:
-    """The line and mark of a series, for a legend."""
+def series_key(series: int, line: bool = True) -> Markup:
+    """The mark of a series for a legend, with its line or without."""
     drawing = Drawing(30, 12, "")
     drawing.root.attrib.update({"class": "key", "aria-hidden": "true", "style": ""})
-    drawing.path([(0, 6), (30, 6)], f"curve s{series % NUM_SERIES}", DASHES[series % NUM_SERIES])
+    number = series % NUM_SERIES
+    if line:
+        drawing.path([(0, 6), (30, 6)], f"curve s{number}", DASHES[number])
     drawing.mark(15, 6, series, 4)
     return drawing.markup()
 

@@ -124,7 +124,7 @@ def _methods(run: Material, evaluated: Mapping[str, Any]) -> list[dict[str, Any]
             f"{metric.capitalize()} of what users did next, by method, with 95% intervals: "
             + ", ".join(f"{row.label} {row.told}" for row in rows)
         )
-        charts.append({"name": metric, "chart": interval_rows(rows, label), "label": label})
+        charts.append({"name": metric, "chart": interval_rows(rows, label)})
     return charts
 
 
