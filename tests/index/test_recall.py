@@ -72,7 +72,9 @@ def test_every_kind_is_a_row_of_the_table(monkeypatch) -> None:
             assert min(row["recall@10"], row["recall@100"]) > 0.8
             assert row["queries_per_second"] > 0
             assert row["one_by_one_per_second"] > 0
-    assert rows[0]["recall@10"] == 1
+    assert rows[0]["recall@10"] == 1 and rows[0]["curve"] == []
+    curve = rows[list(KINDS).index("partitioned")]["curve"]
+    assert all(point["queries_per_second"] > 0 for point in curve) and curve
 
     def missing() -> None:
         raise ImportError("no ScaNN here")
@@ -87,3 +89,16 @@ def test_one_core_is_left_again() -> None:
     with one_core():
         assert len(os.sched_getaffinity(0)) == 1
     assert os.sched_getaffinity(0) == before
+
+
+def test_the_curve_of_a_kind_leaves_it_as_it_was() -> None:
+    vectors = _vectors(3000)
+    index = build_index(vectors, map(str, range(3000)), "partitioned", 0.9)
+    before = index.searcher.search_rows(vectors[:50], 10)[0]
+    meter = RecallMeter(vectors, held_out_queries(vectors, 7))
+    curve = [
+        meter.measure(one.search_rows).recall[10] for one in index.searcher.at_other_settings()
+    ]
+    assert len(curve) >= 4 and curve == sorted(curve) and curve[0] < 0.9 < curve[-1]
+    np.testing.assert_array_equal(index.searcher.search_rows(vectors[:50], 10)[0], before)
+    assert list(build_index(vectors, map(str, range(3000))).searcher.at_other_settings()) == []

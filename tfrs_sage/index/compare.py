@@ -9,7 +9,7 @@ from typing import Any
 from tfrs_sage.errors import InputError
 from tfrs_sage.index.build import KINDS, build_index
 from tfrs_sage.index.recall import RecallMeter, held_out_queries
-from tfrs_sage.index.searcher import FloatArray
+from tfrs_sage.index.searcher import FloatArray, Searcher
 
 REPEATS, NUM_SINGLE = 3, 100
 
@@ -30,7 +30,8 @@ def compare_kinds(
 
     Returns:
         One row a kind: `kind`, `build_seconds`, `recall@10`, `recall@100`, `queries_per_second`
-        for a batch, `one_by_one_per_second`, `parameters`; or `kind` and `failed`, why there is
+        for a batch, `one_by_one_per_second`, `parameters`, `curve` (recall@10 and queries a second
+        at other settings, of approximate kinds); or `kind` and `failed`, why there is
         none: the kind is not installed here or does not reach the target.
     """
     asked = held_out_queries(vectors, seed + 1, queries)
@@ -50,6 +51,7 @@ def compare_kinds(
             batch = _fastest(lambda: index.search(asked, 10))  # noqa: B023
             singles = [asked[i : i + 1] for i in range(min(NUM_SINGLE, len(asked)))]
             alone = _fastest(lambda: [index.search(one, 10) for one in singles])  # noqa: B023
+            curve = [_point(meter, one) for one in index.searcher.at_other_settings()]
         rows.append(
             {
                 "kind": kind,
@@ -58,9 +60,19 @@ def compare_kinds(
                 "queries_per_second": round(len(asked) / batch),
                 "one_by_one_per_second": round(len(singles) / alone),
                 "parameters": index.report.get("parameters", {}),
+                "curve": curve,
             }
         )
     return rows
+
+
+def _point(meter: RecallMeter, searcher: Searcher) -> dict[str, float]:
+    """Recall and speed of a batch at one setting."""
+    found = meter.measure(searcher.search_rows)
+    return {
+        "recall@10": round(found.recall[min(found.recall)], 4),
+        "queries_per_second": round(found.queries_per_second),
+    }
 
 
 def _fastest(call: Callable[[], Any]) -> float:

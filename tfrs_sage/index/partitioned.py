@@ -1,7 +1,7 @@
 """The partitioned kind: k-means leaves searched in core TensorFlow ops, at a stated recall."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,8 @@ LAYOUT_FILE = "leaves.npz"
 ROWS_PER_LEAF, LEAVES_PER_ROOT = 100, 8
 # Scoring and blocks scored again per result: bfloat16 has 8 bits, so that it needs more of them.
 TRIED = (("float32", 1.0), ("bfloat16", 2.0))
-
-
 FIRST_TRIED = 8  # blocks
+FACTORS = (0.125, 0.25, 0.5, 1, 2, 4)  # of the blocks that were chosen, for a curve
 
 
 class PartitionedSearcher(Searcher):
@@ -88,6 +87,12 @@ class PartitionedSearcher(Searcher):
         self.parameters = replace(self.parameters, blocks_to_search=count)
         self.module.blocks_to_search.assign(count)
         return self
+
+    def at_other_settings(self) -> Iterator[Searcher]:
+        chosen, most = self.parameters.blocks_to_search, len(self.layout.rows)
+        for count in sorted({min(most, max(1, round(chosen * f))) for f in FACTORS}):
+            yield self.looking_into(count)
+        self.looking_into(chosen)
 
     def search_rows(self, queries: FloatArray, k: int) -> tuple[RowArray, FloatArray]:
         rows, scores = self._compiled(tf.constant(queries), tf.constant(k, tf.int32))

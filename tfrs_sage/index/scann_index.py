@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,13 @@ class ScannSearcher(Searcher):
         )
         report = {"recall_target": recall_target, **found.to_json()}
         return cls(vectors, scann, parameters), {**report, "parameters": asdict(parameters)}
+
+    def at_other_settings(self) -> Iterator[Searcher]:
+        # The tree and the codes are the same for all: only how much is looked at differs.
+        every = candidate_parameters(*self.vectors.shape)
+        for one in every:
+            if one.num_leaves and one.reorder_factor == self.parameters.reorder_factor:
+                yield ScannSearcher(self.vectors, self._scann, one)
 
     def search_rows(self, queries: FloatArray, k: int) -> tuple[RowArray, FloatArray]:
         options: dict[str, int] = {"final_num_neighbors": k}

@@ -1,7 +1,7 @@
 """What each kind of index is: a fixed matrix of vectors, searched by row."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -48,6 +48,13 @@ class Searcher(abc.ABC):
     @abc.abstractmethod
     def search_rows(self, queries: FloatArray, k: int) -> tuple[RowArray, FloatArray]:
         """Rows and scores `[num_queries, k]`, best first, of checked queries; 1 <= k <= n."""
+
+    def at_other_settings(self) -> Iterator["Searcher"]:
+        """The same candidates searched at other settings, from the fastest to the most exact.
+
+        Each holds until the next; at the end the searcher is as before. None for an exact kind.
+        """
+        yield from ()
 
     @abc.abstractmethod
     def save_assets(self, folder: Path) -> None:

@@ -25,7 +25,7 @@ def _plan(found: Mapping[str, Any]) -> dict[str, Any]:
     for kind, name in columns(variants):
         cells = {variant: one[kind][name] for variant, one in variants.items() if name in one[kind]}
         rows = [
-            Row(variant, cell[MAIN], *cell["interval"], 0 if place == 0 else 1)
+            Row(variant, cell[MAIN], cell["interval"][0], cell["interval"][1], min(place, 1))
             for place, (variant, cell) in enumerate(cells.items())
         ]
         label = (
