@@ -20,14 +20,27 @@ def index_section(run: Material) -> dict[str, Any] | Absent:
     compared = run.metrics(COMPARISON)
     kinds = [row for row in compared.get("kinds", []) if "failed" not in row]
     return {
-        "manifest": manifest,
-        "report": manifest["report"],
+        "facts": _facts(manifest),
         "kinds": compared.get("kinds", []),
-        "compared": {key: value for key, value in compared.items() if key != "kinds"},
         **_chart(kinds),
         "legend": [(series_key(n), row["kind"]) for n, row in enumerate(kinds)],
         "command": run.command("index", "--compare"),
     }
+
+
+def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the index says of itself; exact ones measure no recall."""
+    report = manifest["report"]
+    facts = {"kind": manifest["kind"], "products": f"{manifest['count']:,}"}
+    facts["components"] = str(manifest["dimension"])
+    if "recall_target" in report:
+        facts["recall asked for"] = str(report["recall_target"])
+    for depth, value in report.get("recall", {}).items():
+        facts[f"recall{depth} against exact search"] = f"{value:.4f}"
+    if "queries_per_second" in report:
+        facts["queries a second, as built"] = f"{report['queries_per_second']:,}"
+    facts |= {name: str(value) for name, value in report.get("parameters", {}).items()}
+    return list(facts.items())
 
 
 def _chart(kinds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
