@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from tfrs_sage.report.page.checks_section import grouped
 from tfrs_sage.report.page.figures_section import TOLD, best_baseline, named_figures, verdict
 from tfrs_sage.report.page.material import Material
 from tfrs_sage.training.checkpoints import latest_checkpoint
@@ -59,7 +60,7 @@ def card_facts(run: Material, warnings: list[str]) -> dict[str, Any]:
             }
             for name, one in named.items()
         ],
-        "limits": limits(run, warnings),
+        "limits": grouped(limits(run, warnings), list(run.counts)),
         "evaluated": bool(named),
     }
 
@@ -92,8 +93,8 @@ def _weak_slices(name: str, figures: Any) -> list[str]:
     """Labels whose interval lies below that of all pairs."""
     low = figures["intervals"]["recall@10"][0]
     return [
-        f"{name}, {what.replace('_', ' ')} {label}: Recall@10 {one['recall@10']:.3f}, "
-        f"{figures['recall@10']:.3f} over all ({one['num_pairs']} pairs)"
+        f"{name}: {what.replace('_', ' ')} {label}: Recall@10 {one['recall@10']:.3f} of "
+        f"{one['num_pairs']} pairs, {figures['recall@10']:.3f} over all"
         for what, labels in figures.get("slices", {}).items()
         for label, one in labels.items()
         if one["intervals"]["recall@10"][1] < low
