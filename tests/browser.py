@@ -1,37 +1,52 @@
-"""A real browser for the tests of what people look at."""
+"""Debian's Chromium without a window, driven by Selenium."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-BINARY, DRIVER = "chromium", "chromedriver"
+MISSING = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+needs_chromium = pytest.mark.skipif(
+    bool(MISSING), reason=f"no {' and no '.join(MISSING)} (Debian: chromium, chromium-driver)"
+)
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,900",
+)
 
 
 @contextmanager
-def chromium(width: int = 1200, height: int = 900) -> Iterator[Any]:
-    """Headless Chromium that notes its console and its requests; a skip where there is none."""
-    binary, driver = shutil.which(BINARY), shutil.which(DRIVER)
-    if binary is None or driver is None:
-        pytest.skip(f"needs {BINARY} and {DRIVER} (Debian: apt install chromium chromium-driver)")
+def chromium(profile: Path, *flags: str) -> Iterator:
+    """A browser with a fresh profile; its console and its requests are kept."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.add_argument(f"--window-size={width},{height}")
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in (*_FLAGS, f"--user-data-dir={profile}", *flags):
+        options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    # The driver is named, else Selenium would look for one on the network.
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options, service)
+    driver.set_page_load_timeout(60)
     try:
-        yield browser
+        yield driver
     finally:
-        browser.quit()
+        driver.quit()
 
 
-def as_phone(browser: Any, width: int = 390) -> None:
-    """The page as a phone of that width shows it."""
+def as_phone(driver: Any, width: int = 390) -> None:
+    """From now on the page as a phone of that width shows it."""
     metrics = {"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)

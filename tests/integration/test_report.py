@@ -5,16 +5,15 @@ import re
 
 import pytest
 import yaml
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
-from tests.browser import as_phone, chromium
+from tests.browser import as_phone, chromium, needs_chromium
 from tfrs_sage.cli.main import main
 from tfrs_sage.cli.run_folder import RunFolder
 from tfrs_sage.report.evaluate_run import evaluate_run
 from tfrs_sage.report.page.build import SECTIONS, write_report
 
 pytestmark = pytest.mark.integration
+ESCAPE, ARROW_RIGHT = "\ue00c", "\ue014"  # WebDriver's names of the keys
 
 
 @pytest.fixture(scope="module")
@@ -40,26 +39,28 @@ def reported(preprocessed, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(reported):
-    with chromium() as opened:
+def browser(reported, tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
         opened.get(f"file://{reported[1]['report']}")
         yield opened
 
 
+@needs_chromium
 def test_every_section_is_there(reported, browser) -> None:
     _, result = reported
     assert set(result["sections"].values()) == {"shown"}
     assert result["bytes"] < 15e6
     for name, title, _ in SECTIONS:
-        section = browser.find_element(By.ID, name)
-        assert section.find_element(By.TAG_NAME, "h2").text == title
-        assert browser.find_element(By.CSS_SELECTOR, f'nav a[href="#{name}"]').is_displayed()
-    for svg in browser.find_elements(By.CSS_SELECTOR, "figure > svg"):
+        section = browser.find_element("id", name)
+        assert section.find_element("tag name", "h2").text == title
+        assert browser.find_element("css selector", f'nav a[href="#{name}"]').is_displayed()
+    for svg in browser.find_elements("css selector", "figure > svg"):
         assert svg.get_attribute("role") == "img" and svg.get_attribute("aria-label")
-    assert browser.find_elements(By.CSS_SELECTOR, "#neighbours li.hit")
-    assert len(browser.find_elements(By.CSS_SELECTOR, "#attention .product .images img")) > 5
+    assert browser.find_elements("css selector", "#neighbours li.hit")
+    assert len(browser.find_elements("css selector", "#attention .product .images img")) > 5
 
 
+@needs_chromium
 def test_no_error_and_no_request(browser) -> None:
     assert [one for one in browser.get_log("browser") if one["level"] != "INFO"] == []
     asked = {
@@ -74,12 +75,13 @@ def test_no_error_and_no_request(browser) -> None:
     assert browser.execute_script(loaded)
 
 
+@needs_chromium
 def test_a_point_of_the_map_shows_its_picture(browser) -> None:
-    page_map = browser.find_element(By.ID, "map")
-    hover = browser.find_element(By.ID, "hover")
+    page_map = browser.find_element("id", "map")
+    hover = browser.find_element("id", "hover")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", page_map)
     assert not hover.is_displayed()
-    points = json.loads(browser.find_element(By.ID, "map-points").get_attribute("textContent"))[
+    points = json.loads(browser.find_element("id", "map-points").get_attribute("textContent"))[
         "points"
     ]
     x, y, title, _, square = next(one for one in points if one[4] >= 0)
@@ -89,21 +91,22 @@ def test_a_point_of_the_map_shows_its_picture(browser) -> None:
         "clientX: box.left + x * box.width / size, clientY: box.top + y * box.width / size}))"
     )
     browser.execute_script(move, page_map, x, y, 760)
-    assert hover.is_displayed() and hover.find_element(By.TAG_NAME, "b").text == title
-    shown = hover.find_element(By.CLASS_NAME, "square")
+    assert hover.is_displayed() and hover.find_element("tag name", "b").text == title
+    shown = hover.find_element("class name", "square")
     assert shown.is_displayed() and "data:image/webp" in shown.value_of_css_property(
         "background-image"
     )
     assert square >= 0 and shown.value_of_css_property("background-position").startswith(
         f"{-(square % 40) * 72}px" if square % 40 else "0px"
     )
-    page_map.send_keys(Keys.ESCAPE)
+    page_map.send_keys(ESCAPE)
     assert not hover.is_displayed()
-    page_map.send_keys(Keys.ARROW_RIGHT)
+    page_map.send_keys(ARROW_RIGHT)
     leftmost = min(points, key=lambda one: one[0])
-    assert hover.find_element(By.TAG_NAME, "b").text == leftmost[2]
+    assert hover.find_element("tag name", "b").text == leftmost[2]
 
 
+@needs_chromium
 def test_it_fits_a_phone(browser) -> None:
     as_phone(browser)
     width = "return [document.documentElement.scrollWidth, innerWidth]"

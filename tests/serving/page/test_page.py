@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from serving.security import REFUSED, Token
-from tests.serving.page.browser import chromium, needs_chromium
+from tests.browser import chromium, needs_chromium
 from tests.serving.page.shown_run import MARKUP, make_shown_run, shown
 
 pytestmark = [pytest.mark.integration, needs_chromium]
