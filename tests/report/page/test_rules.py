@@ -109,9 +109,10 @@ def test_the_board_keeps_proportions() -> None:
 
 
 def test_warnings_by_task() -> None:
-    warnings = ["b: too few", "a: it leaks", "5 products are alike", "b: it drifts"]
+    warnings = ["b: too few", "a: it leaks", "5 are alike", "b: it drifts", "2 pins are alike"]
     assert grouped(warnings, ["a", "b"]) == [
-        ("a", "it leaks"), ("b", "too few; it drifts"), ("", "5 products are alike"),
+        ("a", "it leaks"), ("b", "too few; it drifts"), ("", "5 are alike"),
+        ("", "2 pins are alike"),
     ]  # fmt: skip
 
 

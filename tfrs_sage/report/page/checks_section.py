@@ -39,11 +39,13 @@ def checks_section(run: Material) -> dict[str, Any] | Absent:
 
 
 def grouped(warnings: Sequence[str], tasks: Sequence[str]) -> list[tuple[str, str]]:
-    """One line a task: its name and all that is said of it; what is of no task comes last."""
+    """One line a task, its name and all that is said of it; then a line for each other warning."""
     lines: dict[str, list[str]] = {}
+    rest = []
     for text in warnings:
-        task = next((one for one in tasks if text.startswith(f"{one}: ")), "")
-        lines.setdefault(task, []).append(text.removeprefix(f"{task}: "))
-    return [
-        (task, "; ".join(lines[task])) for task in sorted(lines, key=lambda one: (not one, one))
-    ]
+        task = next((one for one in tasks if text.startswith(f"{one}: ")), None)
+        if task is None:
+            rest.append(("", text))
+        else:
+            lines.setdefault(task, []).append(text.removeprefix(f"{task}: "))
+    return [*((task, "; ".join(said)) for task, said in sorted(lines.items())), *rest]
