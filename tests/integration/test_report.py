@@ -54,6 +54,8 @@ def test_every_section_is_there(reported, browser) -> None:
         section = browser.find_element("id", name)
         assert section.find_element("tag name", "h2").text == title
         assert browser.find_element("css selector", f'nav a[href="#{name}"]').is_displayed()
+    ids = [one.get_attribute("id") for one in browser.find_elements("css selector", "[id]")]
+    assert len(ids) == len(set(ids))
     for svg in browser.find_elements("css selector", "figure > svg"):
         assert svg.get_attribute("role") == "img" and svg.get_attribute("aria-label")
     assert browser.find_elements("css selector", "#neighbours li.hit")
@@ -68,6 +70,7 @@ def test_no_error_and_no_request(browser) -> None:
         for line in browser.get_log("performance")
         if (message := json.loads(line["message"])["message"])["method"]
         == "Network.requestWillBeSent"
+        and message["params"]["documentURL"].startswith("file:")  # not the browser's first tab
     }
     assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
     assert sum(url.startswith("file:") for url in asked) == 1
@@ -77,11 +80,15 @@ def test_no_error_and_no_request(browser) -> None:
 
 @needs_chromium
 def test_a_point_of_the_map_shows_its_picture(browser) -> None:
-    page_map = browser.find_element("id", "map")
+    page_map = browser.find_element("id", "space")
     hover = browser.find_element("id", "hover")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", page_map)
+    browser.execute_async_script(
+        "const [svg, done] = arguments; svg.scrollIntoView({block: 'center', behavior: 'instant'});"
+        "requestAnimationFrame(() => requestAnimationFrame(done))",
+        page_map,
+    )
     assert not hover.is_displayed()
-    points = json.loads(browser.find_element("id", "map-points").get_attribute("textContent"))[
+    points = json.loads(browser.find_element("id", "space-points").get_attribute("textContent"))[
         "points"
     ]
     x, y, title, _, square = next(one for one in points if one[4] >= 0)
@@ -92,6 +99,8 @@ def test_a_point_of_the_map_shows_its_picture(browser) -> None:
     )
     browser.execute_script(move, page_map, x, y, 760)
     assert hover.is_displayed() and hover.find_element("tag name", "b").text == title
+    ring = browser.find_element("id", "space-ring").rect  # where the point is drawn
+    assert abs(hover.rect["x"] - ring["x"]) < 300 and abs(hover.rect["y"] - ring["y"]) < 200
     shown = hover.find_element("class name", "square")
     assert shown.is_displayed() and "data:image/webp" in shown.value_of_css_property(
         "background-image"
@@ -99,9 +108,12 @@ def test_a_point_of_the_map_shows_its_picture(browser) -> None:
     assert square >= 0 and shown.value_of_css_property("background-position").startswith(
         f"{-(square % 40) * 72}px" if square % 40 else "0px"
     )
-    page_map.send_keys(ESCAPE)
+    from selenium.webdriver import ActionChains
+
+    browser.execute_script("arguments[0].focus()", page_map)
+    ActionChains(browser).send_keys(ESCAPE).perform()
     assert not hover.is_displayed()
-    page_map.send_keys(ARROW_RIGHT)
+    ActionChains(browser).send_keys(ARROW_RIGHT).perform()
     leftmost = min(points, key=lambda one: one[0])
     assert hover.find_element("tag name", "b").text == leftmost[2]
 

@@ -129,10 +129,10 @@ def _marks(
     xs: np.ndarray, ys: np.ndarray, height: float, series: Sequence[int], label: str
 ) -> Markup:
     drawing = Drawing(SIZE, height, label)
-    drawing.root.attrib.update({"id": "map", "tabindex": "0"})
+    drawing.root.attrib.update({"id": "space", "tabindex": "0"})
     for x, y, number in zip(xs, ys, series, strict=True):
         drawing.mark(float(x), float(y), number, 4.2)
-    drawing.add("circle", "ring", id="map-ring", cx=-20, cy=-20, r=9)
+    drawing.add("circle", "ring", id="space-ring", cx=-20, cy=-20, r=9)
     return drawing.markup()
 
 

@@ -6,10 +6,10 @@
   addEventListener("beforeprint", () => { opened = folded(); opened.forEach(one => { one.open = true; }); });
   addEventListener("afterprint", () => { opened.forEach(one => { one.open = false; }); });
 
-  const svg = document.getElementById("map"), data = document.getElementById("map-points");
+  const svg = document.getElementById("space"), data = document.getElementById("space-points");
   if (!svg || !data) return;
   const {points, side, size, columns} = JSON.parse(data.textContent);
-  const hover = document.getElementById("hover"), ring = document.getElementById("map-ring");
+  const hover = document.getElementById("hover"), ring = document.getElementById("space-ring");
   const [square, title, kind] = hover.children;
   const order = points.map((_, n) => n).sort((a, b) => points[a][0] - points[b][0]);
   let at = -1;
