@@ -2,8 +2,8 @@
 
 The wire knows numbers and types of fields alone. So the messages are spelled here under a package
 name of their own, in a descriptor pool of their own: they get along with tensorflow-serving-api in
-one process, and with protobuf 4.22 to 7 (generated code is tied to the versions near the one that made
-it). An enum is an int32 on the wire, a map is repeated entries.
+one process, and with protobuf 4.22 to 7 (generated code is tied to versions near its maker's). An
+enum is an int32 on the wire, a map is repeated entries.
 
 References:
     tensorflow/serving, `apis/{model,predict,get_model_metadata,get_model_status}.proto`;
