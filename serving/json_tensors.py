@@ -25,6 +25,7 @@ _FLOATS = {
     tf.float32: ("float", 2**24 - 1),
     tf.float64: ("double", 2**53 - 1),
 }
+_MAX_AXES = 64  # numpy's
 # Smaller integers are sent as int32's; what does not fit is refused and not wrapped around.
 _INTEGERS = (tf.int64, tf.int32, tf.int16, tf.int8, tf.uint8, tf.uint16, tf.uint32, tf.uint64)
 
@@ -136,6 +137,8 @@ def _tensor(value: Any, info: meta_graph_pb2.TensorInfo) -> np.ndarray:
                     f"expected size: {size}"
                 )
         shape.append(size)
+        if len(shape) > _MAX_AXES:
+            raise invalid_argument(f"Lists may be nested {_MAX_AXES} deep. Received: deeper ones.")
         if size == 0:
             leaves = []
             break

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.export.toy import IDS, TEXTS, VECTORS, KeywordTower
-from tfrs_sage.export.graph import saver_functions
+from tfrs_sage.export.graph import read_saved_model, saver_functions
 from tfrs_sage.export.retrieval import export_retrieval
 from tfrs_sage.export.unsafe_ops import unsafe_ops
 
@@ -80,7 +80,7 @@ def edited(folder, edit) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("where", ["constant", "captured"])
+@pytest.mark.parametrize("where", ["constant", "captured", "main"])
 def test_a_table_of_somebody_elses_file(tmp_path, where) -> None:
     vocabulary = tmp_path / "vocabulary.txt"
     vocabulary.write_text("a\nb\n")
@@ -104,7 +104,20 @@ def test_a_table_of_somebody_elses_file(tmp_path, where) -> None:
         (number,) = [n for n, one in enumerate(objects.nodes) if one.WhichOneof("kind") == "asset"]
         objects.nodes[number].constant.operation = "Const"
 
-    edited(folder, {"constant": constant, "captured": captured}[where])
+    def main(meta_graph) -> None:
+        """Puts a text where the main graph keeps the name of the asset."""
+        nodes = {node.name: node for node in meta_graph.graph_def.node}
+        (asset,) = [one.tensor_info.name.split(":")[0] for one in meta_graph.asset_file_def]
+        (written,) = [
+            node
+            for node in nodes.values()
+            if node.op == "AssignVariableOp" and node.input[1] == asset
+        ]
+        evil = meta_graph.graph_def.node.add(name="evil", op="Const")
+        evil.attr["value"].tensor.CopyFrom(tf.make_tensor_proto("/etc/passwd"))
+        written.input[1] = "evil"
+
+    edited(folder, {"constant": constant, "captured": captured, "main": main}[where])
     assert unsafe_ops(folder) == {"InitializeTableFromTextFileV2": "files"}
 
 
@@ -117,7 +130,8 @@ def test_the_savers_functions_are_the_savers_alone(tmp_path) -> None:
         saver = meta_graph.saver_def.restore_op_name
         (node,) = [n for n in meta_graph.graph_def.node if n.name == saver]
         functions = meta_graph.graph_def.library.function
-        function = next(f for f in functions if f.signature.name not in saver_functions(folder))
+        saver = saver_functions(read_saved_model(folder))
+        function = next(f for f in functions if f.signature.name not in saver)
         function.node_def.add(name="evil", op="StatefulPartitionedCall").attr["f"].CopyFrom(
             node.attr["f"]
         )

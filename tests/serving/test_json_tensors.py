@@ -85,6 +85,7 @@ def test_what_json_has_not_but_tf_serving_takes() -> None:
         ('{"inputs": [[1], [2, 3]]}', "unexpected size: 2 at level: 1 expected size: 1"),
         ('{"inputs": [[1], 2]}', "JSON Value: 2 found at incorrect level: 2 in the JSON DOM."),
         ('{"inputs": [1, [2]]}', "Encountered list at unexpected level: 1 expected < 1"),
+        ('{"inputs": ' + "[" * 65 + "]" * 65 + "}", "nested 64 deep"),
         ('{"inputs": {"y": 1}}', "Missing named input: x in 'inputs' object."),
         ('{"instances": [[1], [2, 3]]}', "Expecting tensor size: 1 but got: 2"),
         ('{"instances": [[1], 2]}', "Expecting shape [1] but got: []"),

@@ -141,7 +141,7 @@ def test_health(store) -> None:
         grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         stub = health_pb2_grpc.HealthStub(channel)
-        for service in ("", "tensorflow.serving.PredictionService"):
+        for service in ("", "tensorflow.serving.PredictionService", "ModelService"):
             assert state(stub, service) == "SERVING"
         with pytest.raises(grpc.RpcError) as caught:
             state(stub, "other")

@@ -156,7 +156,9 @@ def test_pages_of_other_origins_may_read_where_they_are_let(store) -> None:
 def test_bodies_without_a_length_that_is_known(ask, server) -> None:
     assert ask("POST", PREDICT, b"1", {"Transfer-Encoding": "chunked"})[0] == 411
     assert ask("POST", PREDICT, b"1", {"Content-Encoding": "gzip"})[0] == 415
-    for line in (b"Content-Length: -1", b"Content-Length: 1e9", b"Content-Length: " + b"9" * 40):
+    lines = [b"Content-Length: -1", b"Content-Length: 1e9", b"Content-Length: " + b"9" * 40]
+    lines.append(b"Content-Length: 1\r\nContent-Length: 2")
+    for line in lines:
         with socket.create_connection(("127.0.0.1", server.rest_port), timeout=60) as raw:
             raw.sendall(b"POST /v1/models/half:predict HTTP/1.1\r\n" + line + b"\r\n\r\n")
             assert b" 400 " in raw.makefile("rb").readline()
@@ -165,6 +167,27 @@ def test_bodies_without_a_length_that_is_known(ask, server) -> None:
             raw.sendall(line)
             raw.shutdown(socket.SHUT_WR)
             assert b'{"error"' in raw.makefile("rb").read()
+
+
+def test_a_client_that_is_slow_keeps_no_place(store) -> None:
+    admission = Admission(num_running=1, num_waiting=0)
+    answer = RestApi(store, LoadedModel.run, ServingMetrics()).answer
+    http_server = HttpServer(
+        answer, admission, host="127.0.0.1", port=0, timeout_s=0.5, max_body_bytes=MAX_BODY
+    )
+    http_server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", http_server.port), timeout=60) as slow:
+            slow.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+            assert b" 408 " in slow.makefile("rb").readline()
+        body = b'{"instances": [%s]}' % b", ".join([b"1"] * 300_000)  # in several pieces
+        assert _post(http_server.port, body)[0] == 200
+        with socket.create_connection(("127.0.0.1", http_server.port), timeout=60) as short:
+            short.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+            short.shutdown(socket.SHUT_WR)
+            assert b"must have its Content-Length, 100. Received: 1" in short.makefile("rb").read()
+    finally:
+        http_server.stop(60)
 
 
 class Held:

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving.client import PredictClient, UserClient
 from tests.export.toy import IDS, TEXTS, VECTORS, KeywordTower, save_tower
 from tests.serving.ports import free_port
+from tests.serving.serve_process import PROGRAM
 from tests.serving.toys import HalfPlus
 from tests.serving.user_run import USERS, make_user_run
 from tests.users.planted import LIKED, NOW
@@ -23,17 +24,6 @@ from tfrs_sage.cli.serve import user_service
 from tfrs_sage.export.retrieval import export_retrieval
 
 TIMEOUT_S = 60
-# The verb's function alone, so that the test does not depend on the program's other verbs.
-PROGRAM = """
-import sys, typer
-from tfrs_sage.cli.serve import serve
-from tfrs_sage.errors import InputError
-try:
-    typer.run(serve)
-except InputError as e:
-    print(e, file=sys.stderr)
-    sys.exit(2)
-"""
 
 
 def _start(*options: str) -> subprocess.Popen:

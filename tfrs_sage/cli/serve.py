@@ -2,19 +2,47 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from tfrs_sage.cli.options import StoreOption
 from tfrs_sage.cli.output import JsonOption, emit
 from tfrs_sage.cli.serve_options import (
+    BatchingParametersFileOption,
+    DirOption,
+    EarlyLabelsOption,
+    EnableBatchingOption,
+    EnableGrpcHealthcheckServiceOption,
+    EnableModelWarmupOption,
+    EnablePerModelBatchingParametersOption,
+    EnableSerializationAsTensorContentOption,
+    FileSystemPollWaitSecondsOption,
+    GrpcMaxThreadsOption,
+    HostOption,
+    LoadRetryIntervalMicrosOption,
     MaxMessageOption,
+    MaxNumLoadRetriesOption,
     MaxRowsOption,
+    MaxWaitingRequestsOption,
+    ModelBasePathOption,
+    ModelConfigFileOption,
+    ModelConfigFilePollWaitSecondsOption,
+    ModelNameOption,
+    MonitoringConfigFileOption,
+    PageOption,
+    PortOption,
+    QueryCacheOption,
+    QueryCacheSizeOption,
+    QueryCacheTtlOption,
+    RestApiEnableCorsSupportOption,
+    RestApiMaxBodyBytesOption,
+    RestApiNumThreadsOption,
+    RestApiPortOption,
+    RestApiTimeoutInMsOption,
     SocketOption,
     SslConfigOption,
     TokenOption,
     UnsafeOpsOption,
+    UsersOption,
 )
 from tfrs_sage.errors import InputError
 
@@ -48,179 +76,43 @@ def page_data(run_dir: Path | None, service: Any) -> Any:
 
 
 def serve(
-    dir: Annotated[
-        Path | None, typer.Option("--dir", help="Run folder: all its models are served.")
-    ] = None,
-    model_base_path: Annotated[
-        Path | None,
-        typer.Option("--model_base_path", help="Folder of one model's version folders."),
-    ] = None,
-    model_name: Annotated[
-        str, typer.Option("--model_name", help="Name of the model at --model_base_path.")
-    ] = "default",
-    model_config_file: Annotated[
-        Path | None,
-        typer.Option("--model_config_file", help="Text proto: models, version policies, labels."),
-    ] = None,
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="gRPC port; 0 takes a free one.")
-    ] = 8500,
-    host: Annotated[
-        str, typer.Option("--host", help="Address to listen at; 0.0.0.0 for every network.")
-    ] = "127.0.0.1",
-    rest_api_port: Annotated[
-        int, typer.Option("--rest_api_port", min=0, max=65535, help="HTTP port; 0: no HTTP.")
-    ] = 0,
-    rest_api_timeout_in_ms: Annotated[
-        int,
-        typer.Option(
-            "--rest_api_timeout_in_ms", min=1, help="Time until an HTTP request's turn comes."
-        ),
-    ] = 30_000,
-    rest_api_num_threads: Annotated[
-        int,
-        typer.Option("--rest_api_num_threads", min=0, help="At work over HTTP [4 x CPUs]."),
-    ] = 0,
-    rest_api_max_body_bytes: Annotated[
-        int, typer.Option("--rest_api_max_body_bytes", min=1, help="Of one HTTP request.")
-    ] = 1 << 24,
-    grpc_max_threads: Annotated[
-        int, typer.Option("--grpc_max_threads", min=0, help="At work over gRPC [4 x CPUs].")
-    ] = 0,
-    max_waiting_requests: Annotated[
-        int,
-        typer.Option(
-            "--max_waiting_requests",
-            min=0,
-            help="Requests that wait, by port; further ones get RESOURCE_EXHAUSTED (429).",
-        ),
-    ] = 256,
-    enable_batching: Annotated[
-        bool,
-        typer.Option("--enable_batching", help="Run requests that come at the same time together."),
-    ] = False,
-    batching_parameters_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--batching_parameters_file", help="Text proto: sizes, waits and threads of batches."
-        ),
-    ] = None,
-    enable_per_model_batching_parameters: Annotated[
-        bool,
-        typer.Option(
-            "--enable_per_model_batching_parameters",
-            help="Sizes and waits from the batching_params.pbtxt of each version; versions without "
-            "one are not batched.",
-        ),
-    ] = False,
-    monitoring_config_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--monitoring_config_file",
-            help="Text proto: Prometheus metrics on the HTTP port, and their path.",
-        ),
-    ] = None,
-    enable_grpc_healthcheck_service: Annotated[
-        bool,
-        typer.Option(
-            "--enable_grpc_healthcheck_service",
-            help="Also answer grpc.health.v1.Health on the gRPC port.",
-        ),
-    ] = False,
-    file_system_poll_wait_seconds: Annotated[
-        float,
-        typer.Option(
-            "--file_system_poll_wait_seconds",
-            min=0,
-            help="Between two looks for new versions; 0: only at the start.",
-        ),
-    ] = 1.0,
-    enable_model_warmup: Annotated[
-        bool,
-        typer.Option(
-            "--enable_model_warmup/--noenable_model_warmup",
-            help="Replay a version's warm-up requests before it answers.",
-        ),
-    ] = True,
-    max_num_load_retries: Annotated[
-        int,
-        typer.Option(
-            "--max_num_load_retries", min=0, help="For a version whose files stay the same."
-        ),
-    ] = 5,
-    load_retry_interval_micros: Annotated[
-        int, typer.Option("--load_retry_interval_micros", min=0, help="Between the retries.")
-    ] = 60_000_000,
-    model_config_file_poll_wait_seconds: Annotated[
-        float,
-        typer.Option(
-            "--model_config_file_poll_wait_seconds",
-            min=0,
-            help="Between two looks at --model_config_file; 0: only at the start.",
-        ),
-    ] = 0.0,
-    allow_version_labels_for_unavailable_models: Annotated[
-        bool,
-        typer.Option(
-            "--allow_version_labels_for_unavailable_models",
-            help="A new label may name a version that does not answer yet.",
-        ),
-    ] = False,
-    rest_api_enable_cors_support: Annotated[
-        bool,
-        typer.Option(
-            "--rest_api_enable_cors_support", help="Pages of every origin may read HTTP answers."
-        ),
-    ] = False,
-    enable_serialization_as_tensor_content: Annotated[
-        bool,
-        typer.Option(
-            "--enable_serialization_as_tensor_content",
-            help="Answer over gRPC with tensors as bytes, not by typed fields.",
-        ),
-    ] = False,
+    dir: DirOption = None,
+    model_base_path: ModelBasePathOption = None,
+    model_name: ModelNameOption = "default",
+    model_config_file: ModelConfigFileOption = None,
+    port: PortOption = 8500,
+    host: HostOption = "127.0.0.1",
+    rest_api_port: RestApiPortOption = 0,
+    rest_api_timeout_in_ms: RestApiTimeoutInMsOption = 30_000,
+    rest_api_num_threads: RestApiNumThreadsOption = 0,
+    rest_api_max_body_bytes: RestApiMaxBodyBytesOption = 1 << 24,
+    grpc_max_threads: GrpcMaxThreadsOption = 0,
+    max_waiting_requests: MaxWaitingRequestsOption = 256,
+    enable_batching: EnableBatchingOption = False,
+    batching_parameters_file: BatchingParametersFileOption = None,
+    enable_per_model_batching_parameters: EnablePerModelBatchingParametersOption = False,
+    monitoring_config_file: MonitoringConfigFileOption = None,
+    enable_grpc_healthcheck_service: EnableGrpcHealthcheckServiceOption = False,
+    file_system_poll_wait_seconds: FileSystemPollWaitSecondsOption = 1.0,
+    enable_model_warmup: EnableModelWarmupOption = True,
+    max_num_load_retries: MaxNumLoadRetriesOption = 5,
+    load_retry_interval_micros: LoadRetryIntervalMicrosOption = 60_000_000,
+    model_config_file_poll_wait_seconds: ModelConfigFilePollWaitSecondsOption = 0.0,
+    allow_version_labels_for_unavailable_models: EarlyLabelsOption = False,
+    rest_api_enable_cors_support: RestApiEnableCorsSupportOption = False,
+    enable_serialization_as_tensor_content: EnableSerializationAsTensorContentOption = False,
     ssl_config_file: SslConfigOption = None,
     auth_token_file: TokenOption = None,
     grpc_socket_path: SocketOption = None,
     grpc_max_message_bytes: MaxMessageOption = 2**31 - 1,
     max_rows_per_request: MaxRowsOption = 0,
     allow_unsafe_ops: UnsafeOpsOption = False,
-    users: Annotated[
-        bool | None,
-        typer.Option(
-            "--users/--no-users",
-            help="Also answer Recommend and RecordEvent for the run's users [where cluster-users "
-            "has been run].",
-        ),
-    ] = None,
+    users: UsersOption = None,
     store: StoreOption = None,
-    page: Annotated[
-        bool,
-        typer.Option(
-            "--page/--no-page",
-            help="Show the demo page at / of the HTTP port; with --dir also the run's products, "
-            "pictures and users.",
-        ),
-    ] = True,
-    query_cache_size: Annotated[
-        int,
-        typer.Option(
-            "--query_cache_size",
-            min=0,
-            help="MiB of memory for embeddings of texts; 0: every text is embedded anew.",
-        ),
-    ] = 0,
-    query_cache: Annotated[
-        str | None,
-        typer.Option(
-            "--query_cache",
-            help="redis://HOST:PORT/DB in place of memory, for several servers to share.",
-        ),
-    ] = None,
-    query_cache_ttl: Annotated[
-        float,
-        typer.Option("--query_cache_ttl", help="Seconds after which a text is embedded again."),
-    ] = 30 * 86_400.0,
+    page: PageOption = True,
+    query_cache_size: QueryCacheSizeOption = 0,
+    query_cache: QueryCacheOption = None,
+    query_cache_ttl: QueryCacheTtlOption = 30 * 86_400.0,
     as_json: JsonOption = False,
 ) -> None:
     """Serve exported models over TF Serving's gRPC and REST APIs until SIGTERM or Ctrl-C.
@@ -249,9 +141,9 @@ def serve(
     from serving.models import register_custom_ops
     from serving.query_cache import open_query_cache
     from serving.security import read_ssl_config, read_token
-    from serving.server import serve_until_signal
     from serving.settings import THREADS, ServerSettings
     from serving.tfserving.parameters import metrics_path
+    from serving.until_signal import serve_until_signal
 
     settings = ServerSettings(
         host=host,

@@ -21,7 +21,11 @@ def list_ops(folder: str | Path) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: there is no `saved_model.pb` in `folder`.
     """
-    model = read_saved_model(folder)
+    return ops_of(read_saved_model(folder))
+
+
+def ops_of(model: Any) -> dict[str, tuple[str, ...]]:
+    """As `list_ops`, of a `SavedModel` proto."""
     used: dict[str, set[str]] = {}
     for function, node in _nodes(model):
         used.setdefault(node.op, set()).add(function)
@@ -29,19 +33,26 @@ def list_ops(folder: str | Path) -> dict[str, tuple[str, ...]]:
     return {op: tuple(sorted(used[op])) for op in sorted(used) if op not in own}
 
 
-def saver_functions(folder: str | Path) -> set[str]:
+def saver_functions(model: Any) -> set[str]:
     """The functions with which the loader restores the variables, and those that they call.
 
     Those that something else calls as well are left out.
+
+    Args:
+        model: a `SavedModel` proto.
     """
-    model = read_saved_model(folder)
     found: set[str] = set()
     callers: dict[str, set[str]] = {}
     for meta_graph in model.meta_graphs:
         saver = meta_graph.saver_def
         entries = {saver.save_tensor_name.split(":")[0], saver.restore_op_name}
+        asked = {
+            info.name.split(":")[0]
+            for signature in meta_graph.signature_def.values()
+            for info in (*signature.inputs.values(), *signature.outputs.values())
+        }
         for node in meta_graph.graph_def.node:
-            if node.name in entries:
+            if node.name in entries - asked:
                 found.update(_called(node))
             else:
                 for name in _called(node):

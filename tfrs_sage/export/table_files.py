@@ -63,6 +63,13 @@ class _Graph:
             return False
         if node.op in _PASS_ON:
             return self.is_asset(function, node.input[0], depth + 1)
+        if node.op == "ReadVariableOp":  # the main graph keeps the names of assets in variables
+            written = [
+                other.input[1]
+                for other in self._nodes[function].values()
+                if other.op == "AssignVariableOp" and other.input[0] == node.input[0]
+            ]
+            return bool(written) and all(self.is_asset(function, w, depth + 1) for w in written)
         return function == "" and name in self._assets
 
     def _is_asset_argument(self, function: str, place: int, depth: int) -> bool:
@@ -76,10 +83,7 @@ class _Graph:
         calls = [
             (caller, node.input[place])
             for caller, node in self.all_nodes()
-            # With an object graph the loader runs functions alone; the main graph reads the names
-            # of assets from variables there.
-            if (caller or not self._captures)
-            and any(value.func.name == function for value in node.attr.values())
+            if any(value.func.name == function for value in node.attr.values())
         ]
         return (captured is not None or bool(calls)) and all(
             self.is_asset(caller, tensor, depth + 1) for caller, tensor in calls

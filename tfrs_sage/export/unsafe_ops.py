@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tfrs_sage.export.graph import list_ops, read_saved_model, saver_functions
+from tfrs_sage.export.graph import ops_of, read_saved_model, saver_functions
 from tfrs_sage.export.table_files import foreign_table_files
 
 # Their kernels call back into Python, or are linked into the Python package alone.
@@ -56,16 +56,16 @@ def unsafe_ops(folder: str | Path) -> dict[str, str]:
     Raises:
         InputError: there is no `saved_model.pb` in `folder`.
     """
-    saver = saver_functions(folder)
+    model = read_saved_model(folder)
+    saver = saver_functions(model)
     found = {}
-    for op, functions in list_ops(folder).items():
+    for op, functions in ops_of(model).items():
         family = _family(op)
         if family in _SAVER_OPS and saver.issuperset(functions):
             continue
         for kind, ops in _KINDS.items():
             if family in ops:
                 found[op] = kind
-    model = read_saved_model(folder)
     found.update(dict.fromkeys(foreign_table_files(model), "files"))
     for meta_graph in model.meta_graphs:
         functions_of = (one.node_def for one in meta_graph.graph_def.library.function)
