@@ -1,6 +1,6 @@
 """A call of the light client beside one of the tensorflow-serving-api stubs, over loopback.
 
-    python benchmarks/client.py [--calls 3000]
+    PYTHONPATH=. python benchmarks/load/client.py [--calls 3000]
 
 Both ask the same server, whose model does next to nothing, in turns of 100 calls: 16 floats; 16
 texts; a million floats there and back (a tenth of the calls). Microseconds, p50 and p99.
