@@ -3,10 +3,10 @@
     python benchmarks/serving.py [--saved-models FOLDER] [--seconds 1.5] [--clients 1 8 64]
 
 `query_tower` and `retrieval` of a run's export (`tfrs-sage quickstart` makes one) over gRPC and
-REST with 1, 8 and 64 clients, plain, with batching, and with the query cache; beside them the same
-signatures called in a process with `tf.saved_model.load`, alone and, for the throughput, with
-batches as large as those that the server made. Texts are those of the models' warm-up; the cached
-ones have been asked before.
+REST with 1, 8 and 64 clients: plain, with batching (where a batch waits for nobody) and with the
+query cache (of texts that have been asked before). Beside them the same signatures called in a
+process with `tf.saved_model.load`: alone, and for the throughput with batches as large as those
+that a server made whose batches wait 5 ms. Texts are those of the models' warm-up.
 
 Server, clients and in-process side are processes of their own on 127.0.0.1; the clients share the
 machine's cores with the server. `server_cpu_ms` and `client_cpu_ms` tell what a request took of
@@ -29,23 +29,25 @@ ROOT = Path(__file__).resolve().parents[1]
 LOAD = Path(__file__).resolve().parent / "load"
 MODELS = ("query_tower", "retrieval")
 SATURATION_ROWS = (1, 16)
-BATCHING = """max_batch_size { value: 64 }
-batch_timeout_micros { value: 0 }
-max_enqueued_batches { value: 256 }
-num_batch_threads { value: 2 }
+BATCHING = """max_batch_size {{ value: 64 }}
+batch_timeout_micros {{ value: {micros} }}
+max_enqueued_batches {{ value: 256 }}
+num_batch_threads {{ value: 2 }}
 """
+SATURATION = "saturation"
+WAITS_US = {"batching": 0, SATURATION: 5_000}  # for the others of a batch
 THREADS = ("--grpc_max_threads", "80", "--rest_api_num_threads", "80")
 
 
 def modes(scratch: Path) -> dict[str, list[str]]:
     """The server's options by name."""
-    path = scratch / "batching.config"
-    path.write_text(BATCHING)
-    return {
-        "plain": [],
-        "batching": ["--enable_batching", "--batching_parameters_file", str(path), *THREADS],
-        "cache": ["--query_cache_size", "64"],
-    }
+    options = {"plain": [], "cache": ["--query_cache_size", "64"]}
+    for mode, micros in WAITS_US.items():
+        path = scratch / f"{mode}.config"
+        path.write_text(BATCHING.format(micros=micros))
+        file = ["--batching_parameters_file", str(path)]
+        options[mode] = ["--enable_batching", *file, *THREADS]
+    return options
 
 
 def newest(saved_models: Path, name: str) -> Path:
@@ -168,9 +170,10 @@ def main() -> None:
         }
         for mode, flags in modes(Path(scratch)).items():
             with Server(models, Path(scratch), *flags) as server:
-                found += cells(server, mode, clients, model_side, options)
-                if mode == "batching":
+                if mode == SATURATION:
                     saturated = saturation(server, clients, model_side, options)
+                else:
+                    found += cells(server, mode, clients, model_side, options)
         again = {
             name: model_side.ask("latency", model=name, rows=1, seconds=options.seconds)
             for name in MODELS

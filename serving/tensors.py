@@ -16,8 +16,6 @@ _MAX_BYTES = 2**31 - 1
 
 # Where each dtype's values live when they are not in `tensor_content`.
 _FIELDS: dict[tf.DType, tuple[str, Callable[[np.ndarray], Any]]] = {
-    tf.float32: ("float_val", np.ndarray.tolist),
-    tf.float64: ("double_val", np.ndarray.tolist),
     tf.int64: ("int64_val", np.ndarray.tolist),
     tf.uint32: ("uint32_val", np.ndarray.tolist),
     tf.uint64: ("uint64_val", np.ndarray.tolist),
@@ -30,6 +28,9 @@ _FIELDS: dict[tf.DType, tuple[str, Callable[[np.ndarray], Any]]] = {
         for dtype in (tf.int32, tf.int16, tf.int8, tf.uint16, tf.uint8)
     },
 }
+# Floats are in memory as they are on the wire, so that none need be looked at: the number of their
+# field, and how they lie there.
+_FLOATS = {tf.float32: (5, "<f4"), tf.float64: (6, "<f8")}
 
 
 def from_proto(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
@@ -59,11 +60,26 @@ def to_proto(array: np.ndarray, as_content: bool = False) -> tensor_pb2.TensorPr
         as_content: the values as bytes instead, which are quicker to read; not those of strings.
     """
     dtype = tf.string if array.dtype.kind in "OSU" else tf.dtypes.as_dtype(array.dtype)
-    if dtype not in _FIELDS or as_content:
+    if (dtype not in _FIELDS and dtype not in _FLOATS) or as_content:
         return tf.make_tensor_proto(array)
     proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size
+    if dtype in _FLOATS:
+        number, layout = _FLOATS[dtype]
+        data = np.ascontiguousarray(array, layout).tobytes()
+        proto.MergeFromString(bytes([number << 3 | 2]) + _varint(len(data)) + data)
+        return proto
     field, values = _FIELDS[dtype]
     getattr(proto, field).extend(values(np.ascontiguousarray(array).ravel()))
     return proto
+
+
+def _varint(number: int) -> bytes:
+    """A length as the wire has it: seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
