@@ -49,7 +49,7 @@ def map_section(run: Material) -> dict[str, Any] | Absent:
     )
     titles = run.texts.titles("product", chosen)
     return {
-        "map": _marks(xs, ys, height, [names.index(kind) for kind in kinds], label),
+        "map": _marks(xs, ys, height, [names.index(kind) for kind in kinds], names, label),
         "pictures": _collage(xs, ys, height, chosen, pictures) if pictures else None,
         "label": label,
         "points": [
@@ -126,12 +126,19 @@ def on_board(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _marks(
-    xs: np.ndarray, ys: np.ndarray, height: float, series: Sequence[int], label: str
+    xs: np.ndarray,
+    ys: np.ndarray,
+    height: float,
+    series: Sequence[int],
+    names: Sequence[str],
+    label: str,
 ) -> Markup:
     drawing = Drawing(SIZE, height, label)
     drawing.root.attrib.update({"id": "space", "tabindex": "0"})
     for x, y, number in zip(xs, ys, series, strict=True):
-        drawing.mark(float(x), float(y), number, 4.2)
+        drawing.mark(
+            float(x), float(y), number, 4.2, "rest" if names[number:] == [OTHER] and number else ""
+        )
     drawing.add("circle", "ring", id="space-ring", cx=-20, cy=-20, r=9)
     return drawing.markup()
 
