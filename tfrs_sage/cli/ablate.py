@@ -15,49 +15,38 @@ logger = logging.getLogger(__name__)
 SHARED = ("examples", "catalogue", "vocabulary", "mined")
 
 
-def variant_run(parent: Any, folder: Path, config: Any, tasks: Collection[str]) -> Any:
-    """A `RunFolder` of its own over the parent's preprocessed tables.
-
-    Only what is ranked, or asks without being a text, is embedded: texts are when they are met.
-    """
+def variant_run(parent: Any, folder: Path, config: Any) -> Any:
+    """A `RunFolder` of its own over the parent's preprocessed tables."""
     from tfrs_sage.cli.run_folder import RunFolder
-    from tfrs_sage.schema.features import Task
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
         if (parent.path / name).exists() and not (folder / name).exists():
             (folder / name).symlink_to((parent.path / name).resolve())
-    parsed = [Task.parse(task) for task in tasks]
-    asking = {task.query_entity for task in parsed} - {"query"}
-    embedded = sorted(asking | {task.candidate_type for task in parsed})
-    run = RunFolder(folder, config, embedded=embedded)
+    run = RunFolder(folder, config)
     run.save()
     return run
 
 
 def outcome_of(run: Any, split: str, tasks: Collection[str]) -> tuple[Any, Any]:
-    """Trains and evaluates a variant unless that is done; its ranks and what its training noted.
+    """Trains and ranks a variant unless that is done; its ranks and what its training noted.
 
     Args:
         run: of the variant.
-        split: that is evaluated.
+        split: whose pairs are ranked.
         tasks: that it trains; the others are left out.
     """
     import keras
 
-    from tfrs_sage.artefacts import MANIFEST
-    from tfrs_sage.report.evaluate_run import evaluate_run
     from tfrs_sage.report.ranks import ranks_path, read_ranks
+    from tfrs_sage.report.trained_vectors import rank_trained
 
-    for step in ("train", "towers", "embed"):
-        run.do(step, skip_done=True)
-    ranks = ranks_path(run.path, split)
-    embedded = max(one.stat().st_mtime for one in run.path.glob(f"embeddings/*/{MANIFEST}"))
-    if not (ranks.is_file() and ranks.stat().st_mtime > embedded):
-        evaluate_run(run.path, run.root, split, tasks=tasks)
+    run.do("train", skip_done=True)
+    ranks, noted = ranks_path(run.path, split), run.path / "metrics" / "train.json"
+    if not (ranks.is_file() and ranks.stat().st_mtime > noted.stat().st_mtime):
+        rank_trained(run.path, run.config, split, tasks)
     keras.backend.clear_session()  # else each variant would leave its graphs behind
-    noted = jsonlib.loads((run.path / "metrics" / "train.json").read_text(encoding="utf-8"))
-    return read_ranks(run.path, split), noted
+    return read_ranks(run.path, split), jsonlib.loads(noted.read_text(encoding="utf-8"))
 
 
 def chosen_variants(
@@ -130,8 +119,9 @@ def ablate(
 
     The first variant is the reference: the others take as many steps of as many pairs, and are
     tested against it query by query. Each is a run folder under RUN/ablations, which `compare` and
-    `evaluate` take as any other. Stopped and begun again, it goes on where it was; variants that
-    are done are not trained again, and more --seeds add to those that are there.
+    `evaluate` take as any other; nothing is exported before. Stopped and begun again, it goes on
+    where it was; variants that are done are not trained again, and more --seeds add to those that
+    are there.
 
     A plan file maps a variant's name to its settings, the reference first:
 
@@ -178,7 +168,7 @@ def ablate(
         changed = configured(variants[variant], f"training.seed={seed}", reference=reference)
         tasks = chosen_tasks(changed, counts)
         folder = dir / "ablations" / stem / f"{names[variant]}-{seed}"
-        ranks, noted = outcome_of(variant_run(parent, folder, changed, tasks), split, tasks)
+        ranks, noted = outcome_of(variant_run(parent, folder, changed), split, tasks)
         reference = reference or noted
         outcomes[variant].ranks.append(ranks)
         outcomes[variant].trainings.append(noted)

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,6 @@ class RunFolder:
         input: folder of the tables.
         saved_models: folder of the exported models.
         beam_args: options for the Beam jobs.
-        embedded: the entities that `embed` embeds; None for all.
     """
 
     path: Path
@@ -44,7 +43,6 @@ class RunFolder:
     input: str | None = None
     saved_models: Path | None = None
     beam_args: Sequence[str] = field(default_factory=list)
-    embedded: Collection[str] | None = None
 
     @classmethod
     def open(cls, path: Path, **changes: Any) -> "RunFolder":
@@ -186,8 +184,6 @@ def _embed(run: RunFolder) -> dict[str, Any]:
     result = {}
     for name, folder in towers.items():
         entity = entities[name]
-        if run.embedded is not None and entity not in run.embedded:
-            continue
         if any((run.path / "catalogue").glob(f"{entity}-*.tfrecord")):
             result[entity] = embed(run.path, entity, folder, list(run.beam_args))
     return result
