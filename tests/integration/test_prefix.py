@@ -57,6 +57,7 @@ def test_a_prefix_of_the_index_and_of_the_exports(ablated, capsys) -> None:
     from tfrs_sage.export.savedmodel import LoadedQueryTower, latest_version
 
     run = ablated[0] / "ablations" / "two" / "all-0"
+    assert main(["evaluate", f"--dir={run}"]) == 0  # exports and embeds the variant
     capsys.readouterr()
     assert main(["index", f"--dir={run}", "--prefix=33"]) == 2
     assert "1 to 32, the width" in capsys.readouterr().err
