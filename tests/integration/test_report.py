@@ -150,11 +150,11 @@ def test_the_card_is_markdown_with_a_head(reported) -> None:
         assert (told_of_it if task in figures else warning) in body
 
 
-def test_the_verb_says_what_it_wrote(reported, capsys) -> None:
+def test_the_verb_says_what_it_wrote(reported, capsys, caplog) -> None:
     folder, _ = reported
-    assert main(["report", "--dir", str(folder), "--split", "validation", "--json"]) == 0
-    out, err = capsys.readouterr()
-    found = json.loads(out)
+    with caplog.at_level("INFO"):
+        assert main(["report", "--dir", str(folder), "--split", "validation", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["sections"]["figures"] == "the run was not evaluated on the validation split"
-    assert found["sections"]["map"] == "shown" and "(12 of 12)" in err
+    assert found["sections"]["map"] == "shown" and "(12 of 12)" in caplog.text
     assert main(["report", "--dir", str(folder), "--split", "train"]) == 2
