@@ -46,7 +46,7 @@ def register_custom_ops() -> None:
 class LoadedModel:
     """One version of a model, ready to answer.
 
-    It is run in a session, as TF Serving does: a call costs a third of one of the function that
+    It is run in a session, as TF Serving does: a call costs less than one of the function that
     `tf.saved_model.load` gives, and what is unloaded leaves nothing behind.
 
     Args:
