@@ -47,7 +47,8 @@ clients: $(STAMP) ## other people's clients against our server, an environment e
 golden: $(STAMP) ## golden tests; GOLDEN_DIR=folder takes other golden files
 	GOLDEN_DIR="$(abspath $(GOLDEN_DIR))" $(BIN)/python -m pytest tests/golden
 
-bench: $(STAMP) ## every benchmark of benchmarks/
+bench: $(STAMP) ## every benchmark of benchmarks/; those of the server ask the quickstart's models
+	$(BIN)/tfrs-sage quickstart
 	@for file in benchmarks/*.py; do \
 	  echo "== $$file"; \
 	  $(BIN)/python "$$file"; \

@@ -8,21 +8,10 @@ import pytest
 
 from serving.security import REFUSED, Token
 from tests.browser import chromium, needs_chromium
-from tests.serving.page.shown_run import MARKUP, make_shown_run, shown
+from tests.serving.page.shown_run import MARKUP, shown
 
 pytestmark = [pytest.mark.integration, needs_chromium]
 WAIT_S = 20
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return make_shown_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def server(run):
-    with shown(run) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -14,23 +14,12 @@ from serving.page.site import MAX_IDS, PageData
 from serving.server import ModelServer
 from serving.settings import ServerSettings
 from serving.store import ModelStore
-from tests.serving.page.shown_run import MARKUP, PRODUCTS, make_shown_run, shown
+from tests.serving.page.shown_run import MARKUP, PRODUCTS, shown
 from tests.serving.user_run import USERS
 from tests.users.planted import LIKED, axis_of
 from tfrs_sage.errors import InputError
 
 TIMEOUT_S = 20
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return make_shown_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def server(run):
-    with shown(run) as server:
-        yield server
 
 
 def ask(server, path: str, method: str = "GET"):
