@@ -86,7 +86,7 @@ def bounded(run: Run, max_rows: int) -> Run:
 
 
 def _fits(shape: tuple[int, ...], wanted: tensor_shape_pb2.TensorShapeProto) -> bool:
-    """As `tf.TensorShape.is_compatible_with`, which takes ten times as long."""
+    """As `tf.TensorShape.is_compatible_with`, which is slower."""
     return wanted.unknown_rank or (
         len(shape) == len(wanted.dim)
         and all(dim.size in (-1, size) for size, dim in zip(shape, wanted.dim, strict=True))

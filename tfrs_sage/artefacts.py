@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, each with a manifest that says what it is."""
+"""Files and folders that appear whole or not at all; folders with a manifest of what they are."""
 
 import hashlib
 import json
@@ -41,11 +41,9 @@ def model_fingerprint(model_dir: str | Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` beside `path`, then renames: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    beside.replace(path)
+    """Writes `value` to a `whole_file`."""
+    with whole_file(path) as beside:
+        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -80,6 +78,22 @@ def require_same(folder: Path, found: Mapping[str, Any], expected: Mapping[str, 
             f"{folder} does not fit what reads it: {'; '.join(differing)}. "
             "Make it again from the same run, or point at the run that it belongs to."
         )
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A file that is written beside `target` and renamed onto it: a reader never sees half of it.
+
+    Yields:
+        The path to write to. After an error it is removed and `target` is as before.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        yield beside
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The pretrained encoder of a query tower as it comes, without any training on the run's data."""
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from tfrs_sage.artefacts import fingerprint
+from tfrs_sage.artefacts import fingerprint, whole_file
 from tfrs_sage.towers import QueryTokenizer, QueryTower, build_backbone
 from tfrs_sage.towers.config import QueryTowerConfig
 
@@ -68,15 +67,12 @@ class PretrainedEncoder:
         return dict(zip(table.column("text").to_pylist(), rows, strict=True))
 
     def _write(self) -> None:
-        """Writes beside the file, then renames."""
         if self._file is None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         flat = pa.array(np.concatenate(list(self._vectors.values())))
         column = pa.FixedSizeListArray.from_arrays(flat, self._width)
-        beside = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        pq.write_table(pa.table({"text": list(self._vectors), "vector": column}), beside)
-        beside.replace(self._file)
+        with whole_file(self._file) as path:
+            pq.write_table(pa.table({"text": list(self._vectors), "vector": column}), path)
 
 
 def preset_state(preset: str) -> list[object]:

@@ -1,6 +1,5 @@
 """The ranks of a run's pairs, kept beside its figures: slices and comparisons need no model."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfrs_sage.artefacts import whole_file
 from tfrs_sage.errors import InputError
 
 COLUMNS = ("task", "query", "candidate", "rank", "index_size")
@@ -59,7 +59,7 @@ def ranks_path(run_dir: Path, split: str) -> Path:
 
 
 def write_ranks(run_dir: Path, split: str, tasks: Mapping[str, TaskRanks]) -> None:
-    """Writes the ranks of a split beside the file, then renames."""
+    """Writes the ranks of a split."""
     columns: dict[str, list] = {name: [] for name in COLUMNS}
     for name, one in tasks.items():
         columns["task"] += [name] * len(one.queries)
@@ -67,11 +67,8 @@ def write_ranks(run_dir: Path, split: str, tasks: Mapping[str, TaskRanks]) -> No
         columns["candidate"] += one.candidates
         columns["rank"] += one.ranks.tolist()
         columns["index_size"] += [one.index_size] * len(one.queries)
-    path = ranks_path(run_dir, split)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(pa.table(columns), beside)
-    beside.replace(path)
+    with whole_file(ranks_path(run_dir, split)) as path:
+        pq.write_table(pa.table(columns), path)
 
 
 def read_ranks(run_dir: Path, split: str) -> dict[str, TaskRanks]:

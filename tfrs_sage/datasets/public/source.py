@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tfrs_sage.artefacts import whole_folder, write_json
+from tfrs_sage.artefacts import whole_file, whole_folder, write_json
 from tfrs_sage.datasets.writing import check_target
 from tfrs_sage.errors import InputError
 
@@ -149,10 +149,12 @@ def download(source: PublicSet, folder: Path) -> None:
         if path.is_file():
             continue
         logger.info("downloading %s", address)
-        beside = path.with_name(f".{path.name}.part")
-        with urllib.request.urlopen(address, timeout=60) as answer, open(beside, "wb") as file:
+        with (
+            whole_file(path) as beside,
+            urllib.request.urlopen(address, timeout=60) as answer,
+            open(beside, "wb") as file,
+        ):
             shutil.copyfileobj(answer, file, 2**20)
-        beside.replace(path)
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 _extract_flat(archive, folder)

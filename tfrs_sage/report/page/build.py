@@ -1,7 +1,6 @@
 """Writes a run's report: every section that there is something for, and the model card."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 import tfrs_sage
-from tfrs_sage.artefacts import read_manifest
+from tfrs_sage.artefacts import read_manifest, whole_file
 from tfrs_sage.errors import InputError
 from tfrs_sage.report.page.ablations_section import ablations_section
 from tfrs_sage.report.page.attention_section import attention_section
@@ -107,8 +106,9 @@ def write_report(
     )
     card = _environment().get_template("model_card.md.j2").render(facts=facts, head=head(facts))
     folder = run_dir / "report"
-    _write(folder / PAGE, page)
-    _write(folder / CARD, card)
+    for name, text in ((PAGE, page), (CARD, card)):
+        with whole_file(folder / name) as path:
+            path.write_text(text, encoding="utf-8")
     return {
         "report": str(folder / PAGE),
         "model_card": str(folder / CARD),
@@ -149,11 +149,3 @@ def _environment() -> Environment:
     environment.filters["told"] = told
     environment.filters["share"] = lambda value: f"{value:.1%}"
     return environment
-
-
-def _write(path: Path, text: str) -> None:
-    """Beside the file, then renamed: a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
