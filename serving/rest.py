@@ -29,7 +29,7 @@ from serving.json_examples import classified, regressed, to_examples
 from serving.json_tensors import to_arrays
 from serving.metrics import CONTENT_TYPE, ServingMetrics
 from serving.model_service import model_status
-from serving.models import DEFAULT_SIGNATURE, Run
+from serving.models import DEFAULT_SIGNATURE, LoadedModel, Run
 from serving.store import ModelStore
 
 _CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -99,8 +99,8 @@ class RestApi:
         self._metrics, self._metrics_path = metrics, metrics_path
         self._works: dict[str, _Work] = {
             "predict": self._predict,
-            "classify": self._classify,
-            "regress": self._regress,
+            "classify": self._infer(classification_pb2.ClassificationRequest, classify, classified),
+            "regress": self._infer(regression_pb2.RegressionRequest, regress, regressed),
         }
 
     def answer(self, method: str, path: str, body: bytes) -> Reply:
@@ -161,19 +161,21 @@ class RestApi:
         check_shapes(signature, inputs)
         return to_body(self._run(model, name, inputs), "instances" in document)
 
-    def _classify(self, spec: model_pb2.ModelSpec, document: Json) -> bytes:
-        request = classification_pb2.ClassificationRequest(
-            model_spec=spec, input=to_examples(document)
-        )
-        model = self._store.find(spec)
-        self._metrics.count_examples(model.name, num_examples(request.input))
-        return classified(classify(model, self._run, request).result)
+    def _infer(
+        self,
+        request_type: Callable[..., Any],
+        infer: Callable[[LoadedModel, Run, Any], Any],
+        told: Callable[[Any], bytes],
+    ) -> _Work:
+        """Work of an API that takes examples: its request, what answers it, the answer's body."""
 
-    def _regress(self, spec: model_pb2.ModelSpec, document: Json) -> bytes:
-        request = regression_pb2.RegressionRequest(model_spec=spec, input=to_examples(document))
-        model = self._store.find(spec)
-        self._metrics.count_examples(model.name, num_examples(request.input))
-        return regressed(regress(model, self._run, request).result)
+        def work(spec: model_pb2.ModelSpec, document: Json) -> bytes:
+            request = request_type(model_spec=spec, input=to_examples(document))
+            model = self._store.find(spec)
+            self._metrics.count_examples(model.name, num_examples(request.input))
+            return told(infer(model, self._run, request).result)
+
+        return work
 
     def _status(self, spec: model_pb2.ModelSpec) -> bytes:
         if spec.HasField("version_label"):  # which version it is now

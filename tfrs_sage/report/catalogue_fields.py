@@ -1,6 +1,6 @@
 """The fields of a run's products and pins, as its records hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,22 @@ def read_fields(run_dir: Path, entity: str) -> CatalogueFields:
         images.append(tf.strings.length(parsed[IMAGES]).numpy() // IMAGE_BYTES)
     rows = {one: row for row, one in enumerate(columns.pop(ID))}
     return CatalogueFields(rows, columns, np.concatenate(images).astype(np.int64))
+
+
+def records_of(run_dir: Path, entity: str, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Ids and serialized records of some products or pins, in the order of the catalogue.
+
+    Args:
+        run_dir: holds `catalogue/`.
+        entity: `product` or `pin`.
+        wanted: their ids; those that are not there are passed over.
+    """
+    just_id = {ID: tf.io.FixedLenFeature([], tf.string, "")}
+    files = example_files(run_dir / "catalogue", entity)
+    for batch in tf.data.TFRecordDataset(files).batch(RECORD_BATCH):
+        names = [one.decode() for one in tf.io.parse_example(batch, just_id)[ID].numpy()]
+        for place in (place for place, one in enumerate(names) if one in wanted):
+            yield names[place], batch[place].numpy()
 
 
 class RunTexts:

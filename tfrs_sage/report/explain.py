@@ -13,11 +13,10 @@ from tfrs_sage.errors import InputError
 from tfrs_sage.evaluation.data_checks import normalised
 from tfrs_sage.evaluation.ranking import rank_pairs, top_k
 from tfrs_sage.export.savedmodel import latest_version, run_source
+from tfrs_sage.report.catalogue_fields import IMAGE_BYTES, records_of
 from tfrs_sage.report.run_vectors import RunVectors
-from tfrs_sage.schema.features import ID, IMAGE_DIM, IMAGES, NGRAMS_SUFFIX, EntitySpec
-from tfrs_sage.training.input_pipeline import example_files
+from tfrs_sage.schema.features import ID, IMAGES, NGRAMS_SUFFIX, EntitySpec
 
-IMAGE_BYTES = 2 * IMAGE_DIM  # float16
 LEAST_COSINE = 0.999  # of a product's stored embedding and its tower's; else they are of two models
 Record = Mapping[str, bytes]  # fields by name; what is absent is not there
 
@@ -224,17 +223,13 @@ def matching_fields(
 def read_records(run_dir: Path, entity: str, wanted: Collection[str]) -> dict[str, Record]:
     """The records of some products or pins, by id, as `catalogue/` holds them."""
     found: dict[str, Record] = {}
-    fields = {ID: tf.io.FixedLenFeature([], tf.string, "")}
-    files = example_files(run_dir / "catalogue", entity)
-    for batch in tf.data.TFRecordDataset(files).batch(4096):
-        names = [one.decode() for one in tf.io.parse_example(batch, fields)[ID].numpy()]
-        for place in (place for place, one in enumerate(names) if one in wanted):
-            features = tf.train.Example.FromString(batch[place].numpy()).features.feature
-            found[names[place]] = {
-                name: feature.bytes_list.value[0]
-                for name, feature in features.items()
-                if feature.bytes_list.value
-            }
+    for name, record in records_of(run_dir, entity, wanted):
+        features = tf.train.Example.FromString(record).features.feature
+        found[name] = {
+            field: feature.bytes_list.value[0]
+            for field, feature in features.items()
+            if feature.bytes_list.value
+        }
     return found
 
 

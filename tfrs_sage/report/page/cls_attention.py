@@ -1,21 +1,21 @@
 """What the product tower's [CLS] token attends to, read from the trained weights."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from tfrs_sage.report.catalogue_fields import records_of
 from tfrs_sage.schema.features import ID
 from tfrs_sage.towers import EntityTower
 from tfrs_sage.towers.features import parse_records
 from tfrs_sage.training.assemble import assemble
 from tfrs_sage.training.checkpoints import restore_checkpoint
 from tfrs_sage.training.config import RunConfig
-from tfrs_sage.training.input_pipeline import example_files
 
-BATCH, READ = 128, 4096
+BATCH = 128
 CLS, MAIN_IMAGE, OTHER_IMAGES = "[CLS] itself", "main image", "further images"
 
 
@@ -80,8 +80,9 @@ def read_attention(
     restore_checkpoint(checkpoint, assembly.model)
     found = []
     features_of, spec = assembly.features["product"], assembly.specs["product"]
-    for records in _batches(run_dir, set(wanted)):
-        raw = parse_records(tf.constant(records), spec)
+    records = [record for _, record in records_of(run_dir, "product", set(wanted))]
+    for start in range(0, len(records), BATCH):
+        raw = parse_records(tf.constant(records[start : start + BATCH]), spec)
         weights, mask = tower.cls_attention(features_of(raw))
         ids = [one.decode() for one in raw[ID].numpy()]
         names = [CLS, *tower.feature_names(mask.shape[1] - _others(tower))]
@@ -95,24 +96,6 @@ def read_attention(
 def _others(tower: EntityTower) -> int:
     """How many features are no image slots."""
     return len(tower.feature_names(0))
-
-
-def _batches(run_dir: Path, wanted: set[str]) -> Iterator[list[bytes]]:
-    """Records of the wanted products, some at a time."""
-    kept: list[bytes] = []
-    just_id = {ID: tf.io.FixedLenFeature([], tf.string, "")}
-    for records in tf.data.TFRecordDataset(example_files(run_dir / "catalogue", "product")).batch(
-        READ
-    ):
-        ids = tf.io.parse_example(records, just_id)[ID].numpy()
-        for record, one in zip(records.numpy(), ids, strict=True):
-            if one.decode() in wanted:
-                kept.append(record)
-        while len(kept) >= BATCH:
-            yield kept[:BATCH]
-            del kept[:BATCH]
-    if kept:
-        yield kept
 
 
 def averages(found: Sequence[Attention]) -> dict[str, Mapping[str, float]]:
