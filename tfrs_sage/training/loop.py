@@ -68,7 +68,9 @@ class Loop:
                     if not math.isfinite(loss):
                         raise self.diverged(step, logs)
                     bar.show(step, loss)
-                    last = step == num_steps or stop.signal is not None
+                    # Once a step: a signal that comes while this one is written ends the next.
+                    asked_to_stop = stop.signal
+                    last = step == num_steps or asked_to_stop is not None
                     save = last or step % self.config.checkpoint_steps == 0
                     if save or step % self.config.log_steps == 0:
                         seconds = time.monotonic() - since
@@ -79,8 +81,8 @@ class Loop:
                             curves.write(line)
                     if self.writes and save:
                         save_checkpoint(self.folder, self.model, step, **self.fields)
-                    if stop.signal is not None and step < num_steps:
-                        raise self.stopped(step, num_steps, stop.signal)
+                    if asked_to_stop is not None and step < num_steps:
+                        raise self.stopped(step, num_steps, asked_to_stop)
         finally:
             if curves is not None:
                 curves.close()
