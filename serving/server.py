@@ -17,6 +17,7 @@ from serving.metrics import ServingMetrics
 from serving.model_service import Configure, ModelService
 from serving.models import LoadedModel, Run
 from serving.page.site import PageData, Site
+from serving.parsing import ParsingInterceptor
 from serving.query_cache import QueryCache
 from serving.rest import RestApi
 from serving.security import Tls, TokenInterceptor
@@ -85,7 +86,11 @@ class ModelServer:
                 # Else two servers share a port in silence and each gets half the requests.
                 ("grpc.so_reuseport", 0),
             ],
-            interceptors=[TokenInterceptor(settings.token)] if settings.token else [],
+            # Refuses without a token first: what strangers send is not parsed.
+            interceptors=[
+                *([TokenInterceptor(settings.token)] if settings.token else []),
+                ParsingInterceptor(),
+            ],
             # Further calls are RESOURCE_EXHAUSTED.
             maximum_concurrent_rpcs=threads + settings.max_waiting,
         )
