@@ -6,7 +6,8 @@
 REST with 1, 8 and 64 clients: plain, with batching (where a batch waits for nobody) and with the
 query cache (of texts that have been asked before). Beside them the same signatures called in a
 process with `tf.saved_model.load`: alone, and for the throughput with batches as large as those
-that a server made whose batches wait 5 ms. Texts are those of the models' warm-up.
+that a server made whose batches wait 5 ms (64 clients, 8 s each). Texts are those of the models'
+warm-up.
 
 Server, clients and in-process side are processes of their own on 127.0.0.1; the clients share the
 machine's cores with the server. `server_cpu_ms` and `client_cpu_ms` tell what a request took of
@@ -29,6 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LOAD = Path(__file__).resolve().parent / "load"
 MODELS = ("query_tower", "retrieval")
 SATURATION_ROWS = (1, 16)
+SATURATION_CLIENTS = 64
+# A request then takes up to 1.5 s: shorter loads are mostly their own beginning and end.
+SATURATION_SECONDS = 8.0
 BATCHING = """max_batch_size {{ value: 64 }}
 batch_timeout_micros {{ value: {micros} }}
 max_enqueued_batches {{ value: 256 }}
@@ -98,20 +102,22 @@ def cells(
     return results
 
 
-def saturation(
-    server: Server, clients: Side, model_side: Side, options: argparse.Namespace
-) -> list[dict[str, Any]]:
+def saturation(server: Server, clients: Side, model_side: Side) -> list[dict[str, Any]]:
     """The most texts a second with batching, beside the same batches in a process."""
     results = []
     for name in MODELS:
         for rows in SATURATION_ROWS:
             requests = model_side.ask("requests", model=name, rows=rows, api="grpc")
-            about = {"concurrency": max(options.clients), "seconds": options.seconds}
-            found = measured(server, clients, requests, "grpc", **about)
+            load = {"concurrency": SATURATION_CLIENTS, "seconds": SATURATION_SECONDS}
+            found = measured(server, clients, requests, "grpc", **load)
             batch = max(1, round(found["mean_batch_rows"]))
             alone = max(
                 model_side.ask(
-                    "throughput", model=name, rows=batch, seconds=options.seconds, threads=threads
+                    "throughput",
+                    model=name,
+                    rows=batch,
+                    seconds=SATURATION_SECONDS,
+                    threads=threads,
                 )
                 for threads in (1, 2)
             )
@@ -151,7 +157,7 @@ def summary(alone: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--saved-models", type=Path, default=ROOT / "saved_models")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each load")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each load but saturation")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     options = parser.parse_args()
     folders = {name: newest(options.saved_models, name) for name in MODELS}
@@ -171,7 +177,7 @@ def main() -> None:
         for mode, flags in modes(Path(scratch)).items():
             with Server(models, Path(scratch), *flags) as server:
                 if mode == SATURATION:
-                    saturated = saturation(server, clients, model_side, options)
+                    saturated = saturation(server, clients, model_side)
                 else:
                     found += cells(server, mode, clients, model_side, options)
         again = {
