@@ -41,11 +41,11 @@ def test_order_of_numbered_labels():
 
 def test_labels_by_hand():
     assert seen_labels([0, 3]) == ["new", "seen"]
-    assert [one.split()[0] for one in frequency_labels([0, 1, 4, 5, 19, 20])] == [
-        "0", "1-4", "1-4", "5-19", "5-19", "20",
+    assert [one.split()[1] for one in frequency_labels([0, 1, 4, 5, 19, 20])] == [
+        "0", "1-4", "1-4", "5-19", "5-19", "20+",
     ]  # fmt: skip
     lengths = length_labels(["sofa", "red sofa", "a red sofa", "a b c d", "a b c d e"])
-    assert lengths == ["1-2 words"] * 2 + ["3-4 words"] * 2 + ["5 or more words"]
+    assert lengths == ["1-2 words"] * 2 + ["3-4 words"] * 2 + ["5+ words"]
     values = ["oak", "oak", None, " ", "ash", "elm", "elm"]
     assert value_labels(values, most=2) == [
         "oak", "oak", "(none)", "(none)", "(other)", "elm", "elm",

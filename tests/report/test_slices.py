@@ -36,8 +36,8 @@ def test_search_by_every_slice(slices) -> None:
     # Of 12 products six were never met, five once, p01 twice: middles at 3, 8.5 and 11.5 of 12.
     assert hits(found["popularity"]) == {"decile 3": (1, 1.0), "decile 8": (2, 0.5)}
     assert hits(found["query_frequency"]) == {
-        "0 training pairs": (2, 0.5),
-        "1-4 training pairs": (1, 1.0),
+        "met 0 times": (2, 0.5),
+        "met 1-4 times": (1, 1.0),
     }
     assert hits(found["query_length"]) == {"1-2 words": (2, 0.5), "3-4 words": (1, 1.0)}
     assert hits(found["brand"]) == {"Acme": (1, 0.0), "Bolt": (2, 1.0)}
@@ -49,7 +49,7 @@ def test_items_as_queries(slices) -> None:
     ranks = ranks_of(SIMILAR, [1, 2, 30])
     found = slices.figures(Task.parse(SIMILAR), ranks, ["image", "query_frequency", "material"])
     assert hits(found["image"]) == {"with image": (1, 1.0), "without image": (2, 0.5)}
-    assert hits(found["query_frequency"])["1-4 training pairs"] == (1, 1.0)  # p04
+    assert hits(found["query_frequency"])["met 1-4 times"] == (1, 1.0)  # p04
     assert hits(found["material"]) == {"(none)": (3, 2 / 3)}  # no row has one
 
 

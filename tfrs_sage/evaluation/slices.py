@@ -12,7 +12,7 @@ from tfrs_sage.evaluation.intervals import bootstrap_intervals
 from tfrs_sage.evaluation.per_query import per_query
 from tfrs_sage.evaluation.retrieval_metrics import KS, metrics_of_ranks
 
-_NUMBERED = re.compile(r"(?:decile )?(\d{1,8})\b")
+_NUMBERED = re.compile(r"(?:decile |met )?(\d{1,8})\b")
 OTHER, ABSENT = "(other)", "(none)"
 
 
@@ -66,14 +66,14 @@ def seen_labels(counts: npt.ArrayLike) -> list[str]:
 
 
 def frequency_labels(counts: npt.ArrayLike) -> list[str]:
-    """How often training met a query: `0`, `1-4`, `5-19` or `20 or more` pairs."""
-    names = ("0", "1-4", "5-19", "20 or more")
-    return [f"{names[i]} training pairs" for i in np.digitize(np.asarray(counts), [1, 5, 20])]
+    """How often training met a query: 0, 1-4, 5-19 or 20+ training pairs."""
+    names = ("0", "1-4", "5-19", "20+")
+    return [f"met {names[i]} times" for i in np.digitize(np.asarray(counts), [1, 5, 20])]
 
 
 def length_labels(texts: Sequence[str]) -> list[str]:
-    """How long a text is: `1-2 words`, `3-4 words` or `5 or more words`."""
-    names = ("1-2", "3-4", "5 or more")
+    """How long a text is: `1-2 words`, `3-4 words` or `5+ words`."""
+    names = ("1-2", "3-4", "5+")
     return [f"{names[np.digitize(len(text.split()), [3, 5])]} words" for text in texts]
 
 

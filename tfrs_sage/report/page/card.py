@@ -93,7 +93,7 @@ def _weak_slices(name: str, figures: Any) -> list[str]:
     """Labels whose interval lies below that of all pairs."""
     low = figures["intervals"]["recall@10"][0]
     return [
-        f"{name}: {what.replace('_', ' ')} {label}: Recall@10 {one['recall@10']:.3f} of "
+        f"{name}: {what.replace('_', ' ')} ({label}): Recall@10 {one['recall@10']:.3f} of "
         f"{one['num_pairs']} pairs, {figures['recall@10']:.3f} over all"
         for what, labels in figures.get("slices", {}).items()
         for label, one in labels.items()
