@@ -1,5 +1,8 @@
 """Runs a SavedModel's signature over serialized records within Beam's RunInference."""
 
+import logging
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,9 +11,30 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
 SIGNATURE = "serving_tf_example"
 INPUT = "examples"
 OUTPUT = "embedding"
+SECONDS_BETWEEN_LINES = 20.0
+
+
+class Progress:
+    """Tells now and then how many records this process has embedded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._began = self._told = time.monotonic()
+
+    def add(self, count: int) -> None:
+        """Counts records that are done."""
+        now = time.monotonic()
+        with self._lock:
+            self._count += count
+            if now - self._told >= SECONDS_BETWEEN_LINES:
+                self._told = now
+                rate = self._count / (now - self._began)
+                logger.info("embedded %d records, %.0f a second", self._count, rate)
 
 
 class SavedModelHandler(ModelHandler[bytes, NDArray[np.float32], Any]):
@@ -51,6 +75,7 @@ class SavedModelHandler(ModelHandler[bytes, NDArray[np.float32], Any]):
         function = model.signatures[self._signature]
         # The function holds its variables weakly: the model must live as long as it.
         function.loaded_model = model
+        function.progress = Progress()
         return function
 
     def run_inference(
@@ -63,6 +88,7 @@ class SavedModelHandler(ModelHandler[bytes, NDArray[np.float32], Any]):
         import tensorflow as tf
 
         answer: NDArray[np.float32] = model(**{INPUT: tf.constant(list(batch))})[OUTPUT].numpy()
+        model.progress.add(len(answer))
         return list(answer)
 
     def get_num_bytes(self, batch: Sequence[bytes]) -> int:

@@ -141,6 +141,13 @@ def test_handler_and_key(model_dir) -> None:
         list(KeyByRecordId().process(tf.train.Example().SerializeToString()))
 
 
+def test_tells_how_far_it_is(run_dir, model_dir, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("beam_pipelines.model_handler.SECONDS_BETWEEN_LINES", 0.0)
+    with caplog.at_level("INFO", "beam_pipelines"):
+        embed(run_dir, "product", model_dir)
+    assert caplog.messages[-1].startswith("embedded 4 records, ")
+
+
 def test_fingerprint_follows_the_weights(model_dir, tmp_path) -> None:
     assert len(model_fingerprint(model_dir)) == 16
     assert model_fingerprint(_save(tmp_path / "other", scale=2.0)) != model_fingerprint(model_dir)
