@@ -32,5 +32,5 @@ def test_an_exact_index_has_no_recall_and_a_comparison_is_drawn(tmp_path) -> Non
     assert dict(found["facts"])["recall@10 against exact search"] == "0.9612"
     assert dict(found["facts"])["blocks"] == "7"
     assert [name for _, name in found["legend"]] == ["brute_force", "partitioned"]
-    assert "partitioned 0.800 at 900 a second" in found["label"]
+    assert "partitioned as chosen 0.950 at 500" in found["label"]
     assert str(found["chart"]).count("<path") >= 2

@@ -9,7 +9,7 @@ from tfrs_sage.report.page.scales import Scale, scale_over, told
 from tfrs_sage.report.page.svg import DASHES, NUM_SERIES, Drawing
 
 WIDTH = 440  # a phone shows it at nearly this width, a screen two side by side
-ROW, LABEL, VALUE = 24, 142, 126  # height of a row; widths of its label and of its figures
+ROW, LABEL, VALUE = 24, 150, 126  # height of a row; widths of its label and of its figures
 LETTERS = 22  # of a row's label
 LEFT, BOTTOM, TOP, RIGHT = 52, 38, 10, 12  # around a chart with two axes
 MARKED = 7  # marks on a line
