@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 class ParsingInterceptor(grpc.ServerInterceptor):
     """Takes parsing out of grpcio's hands.
 
-    After a deserializer that raises, grpcio (1.7x) keeps the call: about 20 KiB for each request of
+    After a deserializer that raises, grpcio (1.85) keeps the call: about 20 KiB for each request of
     broken bytes, until the server ends. Called with the bytes, a handler may refuse them itself;
     the status is the one of gRPC's C++ server, INTERNAL.
     """
